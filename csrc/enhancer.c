@@ -1,0 +1,540 @@
+/*
+ * enhancer.c: the whole chain, hop by hop.
+ *
+ *   microphones -> analysis -> beams (talker, noise reference) -> features -> mask -> gains -> synthesis -> ear
+ *                     ^                                                         |
+ *                     +---- noise covariance of the next hop (MVDR) <-----------+
+ *
+ * Digital silence (a hop of zeros, to which bad samples are muted) changes no statistics: features, mask network and
+ * covariance stand still and the gains are held. So NaNs leave the same trace as zeros: none.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "internal.h"
+
+#define ABSURD 1e6f           /* +120 dBFS: such samples are muted like NaN */
+#define RAMP_HOPS 16          /* strength and cues run through their whole range in this many hops */
+#define BEAM_SMOOTHING 0.2f   /* per hop: new weights fade in over some 10 hops */
+#define SETTLE_HOPS 128       /* after which fixed weights have arrived */
+#define METER_SECONDS 0.05    /* microphone level meters, presence estimate without a network */
+#define DEAD_RATIO 1e-4f      /* a microphone 40 dB below the loudest is dead, */
+#define ALIVE_RATIO 1e-3f     /* and alive again at 30 dB */
+#define CEILING 2.0f          /* output never above twice (6 dB) the recent input peak */
+#define ONE_Q15 32767
+
+struct ee_enhancer {
+    ee_config config;
+    int hop, bins;
+    ee_stft *stft;
+    /* look */
+    float *fixed, *noise, *steering, *ear;         /* the tables given; NULL where not given */
+    float *weights, *weights_used;                 /* [mics][2][bins] goal, and what is applied on the way there */
+    float *noise_used, *ear_used;
+    float *prior, *covariance;
+    int settling, covariance_started, solve_at;
+    float forget;
+    /* signal */
+    float *input, *output;                         /* one hop, interleaved */
+    float *history, *overlap;
+    float *X, *Y, *U, *mixed;
+    int fill;
+    float *peaks;                                  /* of the last hops, a ring */
+    int peak_count, peak_at;
+    /* mask */
+    ee_features features;
+    float *power, *power_other, *power_noise;      /* [bands] */
+    float *presence_beam, *presence_noise;         /* [bands] smoothed, without a network */
+    float *gains, *bin_gains, *rate;
+    int16_t *q15;                                  /* [3 * bands]: features, gains */
+    /* knobs on their way */
+    float strength, cues;
+    /* meters */
+    float *mic_power;
+    float meter;
+    ee_status status;
+};
+
+const char *ee_strerror(int code)
+{
+    switch (code) {
+    case EE_OK: return "no error";
+    case EE_ERR_NULL: return "a required pointer is NULL";
+    case EE_ERR_CONFIG: return "a configuration value is outside its range";
+    case EE_ERR_MEMORY: return "the memory is too small or not 16-byte aligned; ask the matching _size function";
+    case EE_ERR_FRAMES: return "aligned mode takes blocks that are multiples of the hop";
+    case EE_ERR_MASK: return "the mask function failed; those hops ran on the beam alone";
+    default: return "unknown error code";
+    }
+}
+
+/* ---- configuration and memory ---- */
+
+static int in_unit(float x) { return x >= 0.0f && x <= 1.0f; }
+
+static int is_reference(const ee_config *c, int ear) { return c->reference[ear] >= 0 && c->reference[ear] < c->mics; }
+
+static int bands_fit(const ee_config *c)
+{
+    if (c->bands < 2 || c->bands > EE_MAX_BANDS || !c->centers) return 0;
+    for (int b = 1; b < c->bands; b++)
+        if (c->centers[b] <= c->centers[b - 1]) return 0;
+    return c->centers[0] == 0 && c->centers[c->bands - 1] == c->analysis / 2;
+}
+
+static int mvdr_fits(const ee_config *c)
+{
+    return c->beamformer == EE_BEAM_FIXED
+        || (c->beamformer == EE_BEAM_MVDR && c->mics > 1 && c->prior && c->prior_weight > 0.0f && c->prior_weight < 1e6f
+            && c->noise_seconds > 0.0f && c->noise_seconds < 1e3f && c->solve_hops >= 1);
+}
+
+static int config_fits(const ee_config *c)
+{
+    return c && c->sample_rate > 0 && ee_stft_size(c->analysis, c->synthesis) && c->mics >= 1 && c->mics <= EE_MAX_MICS
+        && (c->ears == 1 || (c->ears == 2 && is_reference(c, 1))) && is_reference(c, 0) && bands_fit(c) && mvdr_fits(c)
+        && in_unit(c->strength) && in_unit(c->cues);
+}
+
+static void carve_look(ee_enhancer *e, ee_arena *a, size_t array, size_t spectrum)
+{
+    const ee_config *c = &e->config;
+    e->fixed = ee_arena_floats(a, array);
+    e->weights = ee_arena_floats(a, array);
+    e->weights_used = ee_arena_floats(a, array);
+    e->noise = c->mics > 1 ? ee_arena_floats(a, array) : NULL;
+    e->noise_used = c->mics > 1 ? ee_arena_floats(a, array) : NULL;
+    e->steering = c->mics > 1 ? ee_arena_floats(a, array) : NULL;
+    e->ear = c->ears > 1 ? ee_arena_floats(a, spectrum) : NULL;
+    e->ear_used = c->ears > 1 ? ee_arena_floats(a, spectrum) : NULL;
+    size_t matrix = (size_t)(c->mics * c->mics) * spectrum / 2;
+    e->prior = c->beamformer == EE_BEAM_MVDR ? ee_arena_floats(a, matrix) : NULL;
+    e->covariance = c->beamformer == EE_BEAM_MVDR ? ee_arena_floats(a, matrix) : NULL;
+}
+
+static void carve_signal(ee_enhancer *e, ee_arena *a, size_t array, size_t spectrum)
+{
+    const ee_config *c = &e->config;
+    e->input = ee_arena_floats(a, (size_t)(e->hop * c->mics));
+    e->output = ee_arena_floats(a, (size_t)(e->hop * c->ears));
+    e->history = ee_arena_floats(a, (size_t)(c->analysis * c->mics));
+    e->overlap = ee_arena_floats(a, (size_t)(c->synthesis * c->ears));
+    e->X = ee_arena_floats(a, array);
+    e->Y = ee_arena_floats(a, spectrum * (size_t)c->ears);
+    e->U = ee_arena_floats(a, spectrum);
+    e->mixed = ee_arena_floats(a, spectrum);
+    e->peak_count = c->analysis / e->hop + 4;
+    e->peaks = ee_arena_floats(a, (size_t)e->peak_count);
+    e->mic_power = ee_arena_floats(a, (size_t)c->mics);
+}
+
+static void carve_mask(ee_enhancer *e, ee_arena *a)
+{
+    size_t bands = (size_t)e->config.bands, bins = (size_t)e->bins;
+    float **per_band[] = {&e->power, &e->power_other, &e->power_noise, &e->presence_beam, &e->presence_noise, &e->gains};
+    for (size_t i = 0; i < sizeof per_band / sizeof per_band[0]; i++) *per_band[i] = ee_arena_floats(a, bands);
+    e->bin_gains = ee_arena_floats(a, bins);
+    e->rate = ee_arena_floats(a, bins);
+    e->q15 = ee_arena_take(a, 3 * bands * sizeof(int16_t));
+}
+
+/* Sets every pointer of e; with arena.base NULL it only counts. */
+static size_t carve(ee_enhancer *e, const ee_config *config, ee_arena *arena)
+{
+    e->config = *config;
+    e->hop = config->synthesis / 2;
+    e->bins = config->analysis / 2 + 1;
+    size_t spectrum = 2 * (size_t)e->bins, array = spectrum * (size_t)config->mics;
+    e->stft = ee_arena_take(arena, ee_stft_size(config->analysis, config->synthesis));
+    carve_look(e, arena, array, spectrum);
+    carve_signal(e, arena, array, spectrum);
+    carve_mask(e, arena);
+    return arena->used;
+}
+
+size_t ee_enhancer_size(const ee_config *config)
+{
+    if (!config_fits(config)) return 0;
+    ee_enhancer counting;
+    ee_arena arena = {NULL, 0};
+    ee_arena_take(&arena, sizeof(ee_enhancer));
+    return carve(&counting, config, &arena);
+}
+
+/* ---- look direction ---- */
+
+static int beam_fits(const ee_config *c, const ee_beam *beam)
+{
+    return beam && beam->weights && (c->ears == 1 || beam->ear) && (c->beamformer == EE_BEAM_FIXED || beam->steering);
+}
+
+static void copy_table(float *to, const float *from, size_t count)
+{
+    if (to && from) memcpy(to, from, count * sizeof(float));
+}
+
+static size_t array_size(const ee_enhancer *e) { return 2 * (size_t)(e->bins * e->config.mics); }
+
+static int has_noise(const ee_enhancer *e) { return e->noise != NULL; }
+
+/* Goal of the applied weights while nothing adapts: the fixed beam, or the reference microphone if one is dead. */
+static void aim(ee_enhancer *e)
+{
+    size_t reference = (size_t)e->config.reference[0];
+    unsigned dead = e->status.dead_mics;
+    e->settling = SETTLE_HOPS;
+    if (!dead) {
+        copy_table(e->weights, e->fixed, array_size(e));
+        return;
+    }
+    for (size_t m = 0; dead >> reference & 1u && m < (size_t)e->config.mics; m++)
+        if (!(dead >> m & 1u)) reference = m;
+    memset(e->weights, 0, array_size(e) * sizeof(float));
+    for (int f = 0; f < e->bins; f++) e->weights[2 * reference * (size_t)e->bins + (size_t)f] = 1.0f;
+}
+
+static void take_beam(ee_enhancer *e, const ee_beam *beam)
+{
+    copy_table(e->fixed, beam->weights, array_size(e));
+    copy_table(e->steering, beam->steering, array_size(e));
+    copy_table(e->ear, beam->ear, 2 * (size_t)e->bins);
+    if (!beam->noise) e->noise = NULL;
+    copy_table(e->noise, beam->noise, array_size(e));
+}
+
+int ee_enhancer_set_beam(ee_enhancer *e, const ee_beam *beam)
+{
+    if (!e) return EE_ERR_NULL;
+    if (!beam_fits(&e->config, beam) || (has_noise(e) && !beam->noise)) return EE_ERR_CONFIG;
+    take_beam(e, beam);
+    if (e->config.beamformer == EE_BEAM_FIXED) aim(e);
+    e->settling = SETTLE_HOPS;
+    return EE_OK;
+}
+
+/* ---- life ---- */
+
+int ee_enhancer_reset(ee_enhancer *e)
+{
+    if (!e) return EE_ERR_NULL;
+    const ee_config *c = &e->config;
+    memset(&e->status, 0, sizeof e->status);
+    memset(e->input, 0, (size_t)(e->hop * c->mics) * sizeof(float));
+    memset(e->output, 0, (size_t)(e->hop * c->ears) * sizeof(float));
+    memset(e->history, 0, (size_t)(c->analysis * c->mics) * sizeof(float));
+    memset(e->overlap, 0, (size_t)(c->synthesis * c->ears) * sizeof(float));
+    memset(e->peaks, 0, (size_t)e->peak_count * sizeof(float));
+    memset(e->mic_power, 0, (size_t)c->mics * sizeof(float));
+    memset(e->presence_beam, 0, (size_t)c->bands * sizeof(float));
+    memset(e->presence_noise, 0, (size_t)c->bands * sizeof(float));
+    for (int b = 0; b < c->bands; b++) e->gains[b] = 1.0f;
+    aim(e);
+    copy_table(e->weights_used, e->weights, array_size(e));
+    copy_table(e->noise_used, e->noise, array_size(e));
+    copy_table(e->ear_used, e->ear, 2 * (size_t)e->bins);
+    e->settling = e->covariance_started = e->solve_at = e->fill = e->peak_at = 0;
+    e->strength = c->strength;
+    e->cues = c->cues;
+    return ee_features_init(&e->features, (float)e->hop / (float)c->sample_rate);
+}
+
+int ee_enhancer_init(ee_enhancer **out, void *memory, size_t bytes, const ee_config *config, const ee_beam *beam)
+{
+    int code = ee_check_memory(out, memory, bytes, ee_enhancer_size(config));
+    if (code) return code;
+    if (!beam_fits(config, beam)) return EE_ERR_CONFIG;
+    memset(memory, 0, ee_enhancer_size(config));
+    ee_arena arena = {memory, 0};
+    ee_enhancer *e = ee_arena_take(&arena, sizeof(ee_enhancer));
+    carve(e, config, &arena);
+    size_t stft = ee_stft_size(config->analysis, config->synthesis);
+    code = ee_stft_init(&e->stft, e->stft, stft, config->analysis, config->synthesis);
+    if (code) return code;
+    copy_table(e->prior, config->prior, (size_t)(config->mics * config->mics * e->bins));
+    double hop_seconds = (double)e->hop / config->sample_rate;
+    e->forget = e->prior ? (float)ee_one_minus_exp(hop_seconds / (double)config->noise_seconds) : 0.0f;
+    e->meter = (float)ee_one_minus_exp(hop_seconds / METER_SECONDS);
+    take_beam(e, beam);
+    code = ee_enhancer_reset(e);
+    if (code == EE_OK) *out = e;
+    return code;
+}
+
+int ee_enhancer_latency(const ee_enhancer *e) { return e->config.synthesis - (e->config.aligned ? e->hop : 0); }
+
+int ee_enhancer_set_strength(ee_enhancer *e, float strength)
+{
+    if (!e) return EE_ERR_NULL;
+    if (!in_unit(strength)) return EE_ERR_CONFIG;
+    e->config.strength = strength;
+    return EE_OK;
+}
+
+int ee_enhancer_set_cues(ee_enhancer *e, float cues)
+{
+    if (!e) return EE_ERR_NULL;
+    if (!in_unit(cues)) return EE_ERR_CONFIG;
+    e->config.cues = cues;
+    return EE_OK;
+}
+
+int ee_enhancer_status(const ee_enhancer *e, ee_status *status)
+{
+    if (!e || !status) return EE_ERR_NULL;
+    *status = e->status;
+    return EE_OK;
+}
+
+/* ---- input: bad frames, meters ---- */
+
+static int frame_is_bad(const float *frame, int mics)
+{
+    for (int m = 0; m < mics; m++)
+        if (!(fabsf(frame[m]) <= ABSURD)) return 1;
+    return 0;
+}
+
+/* Mutes bad frames of e->input; keeps the recent peak. Returns 1 for digital silence. */
+static int sanitize(ee_enhancer *e)
+{
+    int mics = e->config.mics;
+    float peak = 0.0f;
+    for (int k = 0; k < e->hop; k++) {
+        float *frame = e->input + k * mics;
+        if (frame_is_bad(frame, mics)) {
+            memset(frame, 0, (size_t)mics * sizeof(float));
+            e->status.bad_frames++;
+        }
+        for (int m = 0; m < mics; m++) peak = fabsf(frame[m]) > peak ? fabsf(frame[m]) : peak;
+    }
+    e->peaks[e->peak_at] = peak;
+    e->peak_at = (e->peak_at + 1) % e->peak_count;
+    return peak == 0.0f;
+}
+
+static void find_dead_mics(ee_enhancer *e)
+{
+    int mics = e->config.mics;
+    float loudest = 0.0f;
+    unsigned dead = 0;
+    for (int m = 0; m < mics; m++) {
+        float power = 0.0f;
+        for (int k = 0; k < e->hop; k++) power += e->input[k * mics + m] * e->input[k * mics + m];
+        e->mic_power[m] += e->meter * (power - e->mic_power[m]);
+        loudest = e->mic_power[m] > loudest ? e->mic_power[m] : loudest;
+    }
+    for (int m = 0; m < mics; m++) {
+        float limit = e->status.dead_mics >> m & 1u ? ALIVE_RATIO : DEAD_RATIO;
+        if (e->mic_power[m] < limit * loudest) dead |= 1u << m;
+    }
+    if (dead == e->status.dead_mics) return;
+    e->status.dead_mics = dead;
+    if (e->config.beamformer == EE_BEAM_FIXED) aim(e);
+}
+
+/* ---- beams ---- */
+
+/* R starts as the diffuse prior at the level of the first sound. */
+static void start_covariance(ee_enhancer *e)
+{
+    int mics = e->config.mics, bins = e->bins;
+    for (int f = 0; f < bins; f++) {
+        float power = 0.0f;
+        for (int i = 0; i < 2 * mics; i++) power += e->X[i * bins + f] * e->X[i * bins + f];
+        for (int p = 0; p < mics * mics; p++) e->covariance[p * bins + f] = e->prior[p * bins + f] * power / (float)mics;
+    }
+    e->covariance_started = 1;
+}
+
+/* Solve this hop's share of the bins, so that no hop is a peak. */
+static void renew_weights(ee_enhancer *e)
+{
+    const ee_config *c = &e->config;
+    int share = (e->bins + c->solve_hops - 1) / c->solve_hops;
+    int count = e->solve_at + share <= e->bins ? share : e->bins - e->solve_at;
+    ee_mvdr_weights(e->covariance, e->prior, c->prior_weight, e->steering, e->status.dead_mics, c->mics, e->bins,
+                    e->solve_at, count, e->weights);
+    e->solve_at = (e->solve_at + count) % e->bins;
+}
+
+static void approach(float *restrict used, const float *restrict goal, size_t count)
+{
+    for (size_t i = 0; i < count; i++) used[i] += BEAM_SMOOTHING * (goal[i] - used[i]);
+}
+
+static void move_beams(ee_enhancer *e)
+{
+    if (e->covariance_started || e->settling) approach(e->weights_used, e->weights, array_size(e));
+    if (!e->settling) return;
+    if (has_noise(e)) approach(e->noise_used, e->noise, array_size(e));
+    if (e->ear) approach(e->ear_used, e->ear, 2 * (size_t)e->bins);
+    e->settling--;
+}
+
+static void multiply(const float *restrict a, const float *restrict b, int bins, float *restrict out)
+{
+    for (int f = 0; f < bins; f++) {
+        out[f] = a[f] * b[f] - a[bins + f] * b[bins + f];
+        out[bins + f] = a[f] * b[bins + f] + a[bins + f] * b[f];
+    }
+}
+
+static void form_beams(ee_enhancer *e)
+{
+    const ee_config *c = &e->config;
+    if (e->covariance_started) renew_weights(e);
+    move_beams(e);
+    ee_beam_apply(e->weights_used, e->X, c->mics, e->bins, e->Y);
+    if (e->ear) multiply(e->Y, e->ear_used, e->bins, e->Y + 2 * e->bins);
+    if (has_noise(e)) ee_beam_apply(e->noise_used, e->X, c->mics, e->bins, e->U);
+}
+
+/* ---- mask ---- */
+
+static void measure_bands(ee_enhancer *e)
+{
+    const ee_config *c = &e->config;
+    ee_bands_power(c->centers, c->bands, e->Y, e->bins, e->power);
+    if (e->ear) {
+        ee_bands_power(c->centers, c->bands, e->Y + 2 * e->bins, e->bins, e->power_other);
+        for (int b = 0; b < c->bands; b++) e->power[b] = 0.5f * (e->power[b] + e->power_other[b]);
+    }
+    if (has_noise(e)) ee_bands_power(c->centers, c->bands, e->U, e->bins, e->power_noise);
+}
+
+/* Calls the mask function; on failure the gains are 1. Returns EE_OK or EE_ERR_MASK. */
+static int ask_mask(ee_enhancer *e)
+{
+    int bands = e->config.bands;
+    int16_t *gains = e->q15 + 2 * bands;
+    const float *noise = has_noise(e) && !e->status.dead_mics ? e->power_noise : NULL; /* its null needs all microphones */
+    ee_features_update(&e->features, e->power, noise, bands, e->q15);
+    int failed = e->config.mask(e->config.mask_user, e->q15, gains) != 0;
+    for (int b = 0; b < bands; b++) {
+        float gain = (float)gains[b] / ONE_Q15;
+        e->gains[b] = failed ? 1.0f : gain < 0.0f ? 0.0f : gain;
+    }
+    e->status.mask_failures += (uint64_t)failed;
+    return failed ? EE_ERR_MASK : EE_OK;
+}
+
+/* Without a network the beams themselves tell where the talker is: much in the beam, little in the noise reference. */
+static void estimate_presence(ee_enhancer *e, float *presence)
+{
+    for (int b = 0; b < e->config.bands; b++) {
+        e->presence_beam[b] += e->meter * (e->power[b] - e->presence_beam[b]);
+        e->presence_noise[b] += e->meter * (e->power_noise[b] - e->presence_noise[b]);
+        int heard = e->presence_beam[b] > e->presence_noise[b];
+        presence[b] = heard ? 1.0f - e->presence_noise[b] / e->presence_beam[b] : 0.0f;
+    }
+}
+
+static void learn_noise(ee_enhancer *e)
+{
+    const ee_config *c = &e->config;
+    const float *presence = e->gains;
+    if (!e->covariance_started) start_covariance(e);
+    if (!c->mask) {
+        if (!has_noise(e)) return;
+        estimate_presence(e, e->power_other);
+        presence = e->power_other;
+    }
+    ee_bands_expand(c->centers, c->bands, presence, e->bins, e->rate);
+    for (int f = 0; f < e->bins; f++) e->rate[f] = e->forget * (1.0f - e->rate[f]) * (1.0f - e->rate[f]);
+    ee_covariance_update(e->covariance, e->X, e->rate, c->mics, e->bins);
+}
+
+/* ---- output ---- */
+
+static float step_towards(float at, float goal)
+{
+    const float step = 1.0f / RAMP_HOPS;
+    return goal > at + step ? at + step : goal < at - step ? at - step : goal;
+}
+
+/* strength * gain * ((1 - cues) * beam + cues * ear) + (1 - strength) * ear, all aligned: nothing can comb-filter */
+static void mix_ear(ee_enhancer *e, int ear)
+{
+    int bins = e->bins, reference = e->config.reference[ear];
+    int dead = e->status.dead_mics >> reference & 1u;
+    const float *restrict y = e->Y + 2 * ear * bins;
+    const float *restrict x = dead ? y : e->X + 2 * reference * bins;
+    const float *restrict gain = e->bin_gains;
+    float *restrict out = e->mixed;
+    float strength = e->strength, cues = e->cues;
+    for (int part = 0; part < 2 * bins; part += bins)
+        for (int f = 0; f < bins; f++) {
+            float ear_signal = x[part + f], beam = y[part + f] + cues * (ear_signal - y[part + f]);
+            out[part + f] = ear_signal + strength * (gain[f] * beam - ear_signal);
+        }
+}
+
+static void limit(ee_enhancer *e)
+{
+    float ceiling = 0.0f;
+    for (int i = 0; i < e->peak_count; i++) ceiling = e->peaks[i] > ceiling ? e->peaks[i] : ceiling;
+    ceiling *= CEILING;
+    for (int k = 0; k < e->hop * e->config.ears; k++) {
+        float y = e->output[k];
+        e->output[k] = y > ceiling ? ceiling : y < -ceiling ? -ceiling : y;
+    }
+}
+
+static void synthesize(ee_enhancer *e)
+{
+    const ee_config *c = &e->config;
+    float sum = 0.0f;
+    ee_bands_expand(c->centers, c->bands, e->gains, e->bins, e->bin_gains);
+    for (int f = 0; f < e->bins; f++) sum += e->bin_gains[f];
+    e->status.gain = sum / (float)e->bins;
+    e->strength = step_towards(e->strength, c->strength);
+    e->cues = step_towards(e->cues, c->cues);
+    for (int ear = 0; ear < c->ears; ear++) {
+        mix_ear(e, ear);
+        ee_stft_synthesize(e->stft, e->overlap + ear * c->synthesis, e->mixed, e->output + ear, c->ears);
+    }
+    limit(e);
+}
+
+/* ---- the hop, and blocks of any size ---- */
+
+static int process_hop(ee_enhancer *e)
+{
+    const ee_config *c = &e->config;
+    int silent = sanitize(e), code = EE_OK;
+    if (!silent && c->mics > 1) find_dead_mics(e);
+    for (int m = 0; m < c->mics; m++)
+        ee_stft_analyze(e->stft, e->history + m * c->analysis, e->input + m, c->mics, e->X + 2 * m * e->bins);
+    form_beams(e);
+    if (!silent) {
+        measure_bands(e);
+        if (c->mask) code = ask_mask(e);
+        if (c->beamformer == EE_BEAM_MVDR) learn_noise(e);
+    }
+    synthesize(e);
+    e->status.hops++;
+    return code;
+}
+
+int ee_enhancer_process(ee_enhancer *e, const float *in, float *out, size_t frames)
+{
+    if (!e || (frames && (!in || !out))) return EE_ERR_NULL;
+    size_t mics = (size_t)e->config.mics, ears = (size_t)e->config.ears, hop = (size_t)e->hop;
+    int aligned = e->config.aligned, code = EE_OK;
+    if (aligned && frames % hop) return EE_ERR_FRAMES;
+    while (frames) {
+        size_t at = (size_t)e->fill, n = frames < hop - at ? frames : hop - at;
+        memcpy(e->input + at * mics, in, n * mics * sizeof(float));
+        if (!aligned) memcpy(out, e->output + at * ears, n * ears * sizeof(float)); /* made one hop ago */
+        e->fill = (int)((at + n) % hop);
+        if (at + n == hop) {
+            int result = process_hop(e);
+            code = result ? result : code;
+            if (aligned) memcpy(out, e->output, n * ears * sizeof(float));
+        }
+        in += n * mics;
+        out += n * ears;
+        frames -= n;
+    }
+    return code;
+}

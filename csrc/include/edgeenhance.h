@@ -1,0 +1,157 @@
+/*
+ * edgeenhance.h: the EdgeEnhance kernel. Microphone array in, clean speech out, one hop at a time.
+ *
+ * What it is: everything that runs per hop, in C99, float32, without libm (but sqrtf and fabsf),
+ * malloc, locks, files or printing. What it is not: a design tool. Steering vectors and fixed beams are
+ * designed in Python (edgeenhance.beamform) and handed over as tables.
+ *
+ * Conventions
+ *   samples     float, full scale +-1; several channels are interleaved [frame][channel]
+ *   spectrum    planar: `bins` real parts, then `bins` imaginary parts; bins = analysis / 2 + 1
+ *   array data  planar per microphone: [microphone][re, im][bin]
+ *   beams       y = w^H x; steering vectors d are relative to a reference microphone (d_ref = 1), w^H d = 1
+ *   Hermitian   matrices are packed, one plane of `bins` floats per number: row i begins at plane i*i and holds
+ *               (i,0) re, im, (i,1) re, im, ..., (i,i) re: mics*mics planes in all
+ *   memory      states live in memory of the caller, 16-byte aligned: ask ee_<noun>_size, then ee_<noun>_init
+ *   errors      0 or a negative code, see ee_strerror; a size of 0 means that the configuration is bad
+ *
+ * This file is also the cdef of the Python binding: declarations and integer #defines only.
+ */
+#ifndef EDGEENHANCE_H
+#define EDGEENHANCE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define EE_VERSION_MAJOR 0
+#define EE_VERSION_MINOR 1
+
+#define EE_MAX_MICS 16
+#define EE_MAX_BANDS 256
+#define EE_MIN_FFT 32
+#define EE_MAX_FFT 2048
+
+#define EE_OK 0
+#define EE_ERR_NULL -1     /* a required pointer is NULL */
+#define EE_ERR_CONFIG -2   /* a configuration value is outside its range */
+#define EE_ERR_MEMORY -3   /* memory too small or not 16-byte aligned */
+#define EE_ERR_FRAMES -4   /* aligned mode: frames is not a multiple of the hop */
+#define EE_ERR_MASK -5     /* the mask function failed; that hop ran on the beam alone */
+
+const char *ee_strerror(int code);
+
+/* ---- real FFT, n a power of two, EE_MIN_FFT..EE_MAX_FFT (fft.c) ---- */
+
+typedef struct ee_fft ee_fft;
+size_t ee_fft_size(int n);
+int ee_fft_init(ee_fft **out, void *memory, size_t bytes, int n);
+void ee_fft_forward(ee_fft *fft, const float *x, float *X);  /* x[n] -> X planar, n/2+1 bins */
+void ee_fft_inverse(ee_fft *fft, const float *X, float *x);  /* scaled by 1/n: inverse(forward(x)) = x */
+
+/* ---- streaming STFT and overlap-add, one channel per history / overlap buffer (stft.c) ----
+ * Asymmetric window pair (Mauler & Martin 2007): the product of the analysis window and the synthesis window is
+ * a Hann window over the last `synthesis` samples. hop = synthesis / 2. */
+
+typedef struct ee_stft ee_stft;
+size_t ee_stft_size(int analysis, int synthesis);
+int ee_stft_init(ee_stft **out, void *memory, size_t bytes, int analysis, int synthesis);
+const float *ee_stft_window(const ee_stft *stft, int synthesis);  /* 0: analysis window; 1: synthesis window */
+/* Shift one hop (stride between samples) into history[analysis]; X: the spectrum of the windowed history. */
+void ee_stft_analyze(ee_stft *stft, float *history, const float *hop, int stride, float *X);
+/* Overlap-add the spectrum into overlap[synthesis]; write one finished hop. */
+void ee_stft_synthesize(ee_stft *stft, float *overlap, const float *X, float *hop, int stride);
+
+/* ---- bands (bands.c): triangles with centres at `centers` (bins, strictly increasing, first 0, last bins-1) ---- */
+
+float ee_log2(float x);  /* x > 0, normal; within 4e-6 of log2(x); the same bits everywhere */
+void ee_bands_power(const int16_t *centers, int bands, const float *X, int bins, float *power);
+void ee_bands_expand(const int16_t *centers, int bands, const float *gains, int bins, float *bin_gains);
+
+/* Features, Q15: (log2(power) - level) / 16 clipped to [-1, 1), for the beam, then the noise reference.
+ * `level` follows the beam's mean log2 band power, up in 0.5 s and down in 4 s: features do not depend on input gain. */
+typedef struct {
+    float level;         /* log2 power */
+    float rise, fall;    /* smoothing per hop, 0..1 */
+    int started;         /* 0 until the first hop */
+} ee_features;
+int ee_features_init(ee_features *features, float hop_seconds);
+/* noise may be NULL (one microphone): its features sit at the floor, -32768. q15[2 * bands]. */
+void ee_features_update(ee_features *features, const float *beam, const float *noise, int bands, int16_t *q15);
+
+/* ---- beamforming, all bins at once (beamform.c) ---- */
+
+void ee_beam_apply(const float *w, const float *X, int mics, int bins, float *y);  /* y = w^H x per bin */
+/* R += rate * (x x^H - R), rate[bins] in 0..1 */
+void ee_covariance_update(float *R, const float *X, const float *rate, int mics, int bins);
+/* MVDR by Cholesky: w = A^-1 d / (d^H A^-1 d), A = R * mics / tr(R) + prior_weight * prior, for bins first..first+count-1.
+ * skip: bit m set leaves microphone m out (its weight is 0). Never NaN: a singular A is loaded until it is not. */
+void ee_mvdr_weights(const float *R, const float *prior, float prior_weight, const float *d, unsigned skip,
+                     int mics, int bins, int first, int count, float *w);
+
+/* ---- the enhancer: the whole chain (enhancer.c) ---- */
+
+#define EE_BEAM_FIXED 0  /* beam->weights as they are */
+#define EE_BEAM_MVDR 1   /* adaptive: noise covariance driven by the mask of the hop before */
+
+/* Tables for one look direction; see "array data" above. Copied by init and by set_beam. */
+typedef struct {
+    const float *weights;   /* [mics][2][bins] fixed beam with w^H d = 1 at ear 0's reference; also where MVDR starts */
+    const float *noise;     /* [mics][2][bins] noise reference, null on the talker; NULL with one microphone */
+    const float *steering;  /* [mics][2][bins] d relative to ear 0's reference microphone; NULL unless EE_BEAM_MVDR */
+    const float *ear;       /* [2][bins] d at ear 1's reference over d at ear 0's; NULL with one ear */
+} ee_beam;
+
+/* The mask: q15 features [2 * bands] -> q15 gains [bands], 0..32767. Called once per hop that is not digital silence.
+ * Returns 0, or anything else for "failed". */
+typedef int (*ee_mask_fn)(void *user, const int16_t *features, int16_t *gains);
+
+typedef struct {
+    int sample_rate;           /* Hz */
+    int analysis, synthesis;   /* samples, powers of two; hop = synthesis / 2 */
+    int aligned;               /* 1: blocks are multiples of the hop, least delay; 0: blocks of any size */
+    int mics;                  /* input channels, 1..EE_MAX_MICS */
+    int ears;                  /* output channels, 1 or 2 */
+    int reference[2];          /* reference microphone of each ear */
+    int bands;                 /* 2..EE_MAX_BANDS */
+    const int16_t *centers;    /* band centres [bands]; must outlive the enhancer */
+    int beamformer;            /* EE_BEAM_* */
+    const float *prior;        /* [mics*mics][bins] packed: diffuse-field coherence plus loading; copied; EE_BEAM_MVDR only */
+    float prior_weight;        /* of the prior in MVDR, > 0 */
+    float noise_seconds;       /* time constant of the noise covariance */
+    int solve_hops;            /* MVDR weights of all bins are renewed within so many hops, evenly spread, >= 1 */
+    float strength;            /* 0 (delayed reference microphone) .. 1 (full enhancement) */
+    float cues;                /* 0 (beam) .. 1 (gains on the unprocessed ear: noise keeps its place) */
+    ee_mask_fn mask;           /* NULL: the beam alone */
+    void *mask_user;
+} ee_config;
+
+typedef struct ee_enhancer ee_enhancer;
+size_t ee_enhancer_size(const ee_config *config);
+int ee_enhancer_init(ee_enhancer **out, void *memory, size_t bytes, const ee_config *config, const ee_beam *beam);
+int ee_enhancer_reset(ee_enhancer *enhancer);  /* as after init; look, strength and cues stay */
+/* in [frames][mics], out [frames][ears]; may not overlap. Every sample in gives a sample out, `latency` samples later. */
+int ee_enhancer_process(ee_enhancer *enhancer, const float *in, float *out, size_t frames);
+int ee_enhancer_latency(const ee_enhancer *enhancer);  /* samples: synthesis, or synthesis - hop when aligned */
+/* Setters: from the processing thread, between calls; carried out over some hops, without a click. */
+int ee_enhancer_set_beam(ee_enhancer *enhancer, const ee_beam *beam);
+int ee_enhancer_set_strength(ee_enhancer *enhancer, float strength);
+int ee_enhancer_set_cues(ee_enhancer *enhancer, float cues);
+
+/* What the enhancer has seen, for warnings and meters. */
+typedef struct {
+    uint64_t hops;          /* processed */
+    uint64_t bad_frames;    /* frames with NaN, Inf or absurd samples, muted */
+    uint64_t mask_failures; /* hops that ran on the beam alone because the mask function failed */
+    unsigned dead_mics;     /* bit m: microphone m is silent while others are not */
+    float gain;             /* mean gain of the last hop, 0..1 */
+} ee_status;
+int ee_enhancer_status(const ee_enhancer *enhancer, ee_status *status);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

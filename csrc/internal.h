@@ -1,0 +1,38 @@
+/* internal.h: shared by the kernel's files, not by its users. */
+#ifndef EE_INTERNAL_H
+#define EE_INTERNAL_H
+
+#include "edgeenhance.h"
+
+#define EE_ALIGN 16
+
+/* Hands out aligned pieces of one block of caller memory. With base NULL it only counts. */
+typedef struct {
+    char *base;
+    size_t used;
+} ee_arena;
+
+static inline void *ee_arena_take(ee_arena *arena, size_t bytes)
+{
+    void *piece = arena->base ? arena->base + arena->used : NULL;
+    arena->used += (bytes + EE_ALIGN - 1) & ~(size_t)(EE_ALIGN - 1);
+    return piece;
+}
+
+static inline float *ee_arena_floats(ee_arena *arena, size_t count)
+{
+    return (float *)ee_arena_take(arena, count * sizeof(float));
+}
+
+/* 0, or why `memory` cannot hold a state of `need` bytes (0: bad configuration). */
+int ee_check_memory(const void *out, const void *memory, size_t bytes, size_t need);
+
+/* sin and cos of 2 pi k / n in double, 0 <= k < n, n a multiple of 8, without libm: the same bits everywhere. */
+void ee_sincos(int k, int n, double *sine, double *cosine);
+
+/* 1 - exp(-x), x >= 0, without libm. */
+double ee_one_minus_exp(double x);
+
+int ee_is_power_of_two(int n);
+
+#endif

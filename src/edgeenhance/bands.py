@@ -1,0 +1,102 @@
+"""Bands: where they lie, what is in them, and how gains per band become gains per bin (csrc/bands.c).
+
+A set of bands is a list of centre bins; a triangle rises from the centre before and falls to the centre after, so every
+bin shares its weight between its two neighbouring centres and the weights sum to 1. A model file carries the centres.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .kernel import ffi, lib, pointer, to_planar
+from .profiles import Profile
+
+FEATURE_FLOOR = 2.0**-60  # power added before the logarithm: -180 dB
+
+
+def band_centers(bands: int, profile: Profile) -> np.ndarray:
+    """Centre bins : (bands,) int16, first 0, last profile.bins - 1.
+
+    Steps grow with the equivalent rectangular bandwidth, 24.7 + 0.108 f Hz (Glasberg & Moore 1990), and are never
+    below one bin: fine bands where speech has its harmonics. ValueError unless 2 <= bands <= profile.bins.
+    """
+    if not 2 <= bands <= min(profile.bins, lib.EE_MAX_BANDS):
+        limit = min(profile.bins, lib.EE_MAX_BANDS)
+        raise ValueError(f"got {bands} bands; profile {profile.name!r} takes 2 to {limit}")
+    low, high = 0.0, float(profile.bins)
+    for _ in range(60):  # bisection: the step per ERB that lands the last centre on the last bin
+        step = (low + high) / 2
+        low, high = (low, step) if _positions(bands, step, profile)[-1] > profile.bins - 1 else (step, high)
+    positions = _positions(bands, low, profile)
+    return np.floor(positions * ((profile.bins - 1) / positions[-1]) + 0.5).astype(np.int16)
+
+
+def _positions(bands: int, step: float, profile: Profile) -> np.ndarray:
+    positions = np.zeros(bands)
+    hz = profile.sample_rate / profile.analysis
+    for band in range(1, bands):
+        width = (24.7 + 0.108 * positions[band - 1] * hz) / hz
+        positions[band] = positions[band - 1] + max(1.0, step * width)
+    return positions
+
+
+def band_matrix(centers: np.ndarray, bins: int) -> np.ndarray:
+    """Weights T : (bands, bins), columns sum to 1. Power of a band: (T @ |X|^2) / T.sum(1); gains of bins: T.T @ gains."""
+    grid, eye = np.arange(bins), np.eye(len(centers))
+    return np.stack([np.interp(grid, centers, row) for row in eye])
+
+
+def band_power(spectrum: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """Mean power per band : (bands,) float32, by the kernel. spectrum : (bins,) complex64."""
+    power = np.empty(len(centers), np.float32)
+    centers = pointer(np.ascontiguousarray(centers, np.int16), "int16_t")
+    lib.ee_bands_power(centers, len(power), pointer(to_planar(spectrum)), len(spectrum), pointer(power))
+    return power
+
+
+def expand_gains(gains: np.ndarray, centers: np.ndarray, bins: int) -> np.ndarray:
+    """Gains per bin : (bins,) float32, by the kernel. gains : (bands,)."""
+    out = np.empty(bins, np.float32)
+    gains = np.ascontiguousarray(gains, np.float32)
+    centers = pointer(np.ascontiguousarray(centers, np.int16), "int16_t")
+    lib.ee_bands_expand(centers, len(gains), pointer(gains), bins, pointer(out))
+    return out
+
+
+class Features:
+    """The network's input, hop by hop: log band powers of beam and noise reference above a slow level, Q15.
+
+    The level follows the beam's mean log2 band power (0.5 s up, 4 s down), so features do not depend on input gain.
+    `update` takes band powers (bands,) of the beam and of the noise reference (None: one microphone) and returns
+    (2 * bands,) int16: (log2(power) - level) / 16 in [-1, 1).
+    """
+
+    def __init__(self, hop_seconds: float) -> None:
+        self._state = ffi.new("ee_features *")
+        lib.ee_features_init(self._state, hop_seconds)
+
+    def update(self, beam: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
+        beam = np.ascontiguousarray(beam, np.float32)
+        out = np.empty(2 * len(beam), np.int16)
+        reference = ffi.NULL if noise is None else pointer(np.ascontiguousarray(noise, np.float32))
+        lib.ee_features_update(self._state, pointer(beam), reference, len(beam), pointer(out, "int16_t"))
+        return out
+
+
+def features_reference(beam: np.ndarray, noise: np.ndarray | None, hop_seconds: float) -> np.ndarray:
+    """What `Features` computes, for all hops at once in float64 : (hops, 2 * bands), Q15 units, rounded and clipped.
+
+    beam, noise : (hops, bands) band powers
+    """
+    rise, fall = 1 - np.exp(-hop_seconds / 0.5), 1 - np.exp(-hop_seconds / 4.0)
+    log_beam = np.log2(beam + FEATURE_FLOOR)
+    mean = log_beam.mean(1)
+    level = np.empty(len(mean))
+    current = mean[0] if len(mean) else 0.0
+    for hop, value in enumerate(mean):
+        current += (rise if value > current else fall) * (value - current)
+        level[hop] = current
+    log_noise = np.full_like(log_beam, -np.inf) if noise is None else np.log2(noise + FEATURE_FLOOR)
+    scaled = (np.concatenate([log_beam, log_noise], 1) - level[:, None]) * (32768 / 16)
+    return np.rint(np.clip(scaled, -32768, 32767))
+
