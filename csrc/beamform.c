@@ -147,12 +147,14 @@ void ee_mvdr_weights(const float *R, const float *prior, float prior_weight, con
 {
     batch s;
     for (int at = first; at < first + count; at += LANES) {
-        int start = at + LANES <= bins ? at : bins - LANES; /* the last batch overlaps the one before */
+        int start = at + LANES <= bins ? at : bins - LANES; /* reads stay inside; only bins of the range are written */
+        int end = at + LANES < first + count ? at + LANES : first + count;
         load_matrix(&s, R, prior, prior_weight, mics, bins, start);
         for (int i = 0; i < 2 * mics; i++) memcpy(s.d[i], d + i * bins + start, sizeof s.d[i]);
         leave_out(&s, skip, mics);
         factor(&s, mics);
         solve(&s, mics);
-        for (int i = 0; i < 2 * mics; i++) memcpy(w + i * bins + start, s.d[i], sizeof s.d[i]);
+        for (int i = 0; i < 2 * mics; i++)
+            memcpy(w + i * bins + at, s.d[i] + (at - start), (size_t)(end - at) * sizeof(float));
     }
 }

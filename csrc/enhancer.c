@@ -85,7 +85,7 @@ static int bands_fit(const ee_config *c)
 static int mvdr_fits(const ee_config *c)
 {
     return c->beamformer == EE_BEAM_FIXED
-        || (c->beamformer == EE_BEAM_MVDR && c->mics > 1 && c->prior && c->prior_weight > 0.0f && c->prior_weight < 1e6f
+        || (c->beamformer == EE_BEAM_MVDR && c->mics > 1 && c->prior_weight > 0.0f && c->prior_weight < 1e6f
             && c->noise_seconds > 0.0f && c->noise_seconds < 1e3f && c->solve_hops >= 1);
 }
 
@@ -104,7 +104,7 @@ static void carve_look(ee_enhancer *e, ee_arena *a, size_t array, size_t spectru
     e->weights_used = ee_arena_floats(a, array);
     e->noise = c->mics > 1 ? ee_arena_floats(a, array) : NULL;
     e->noise_used = c->mics > 1 ? ee_arena_floats(a, array) : NULL;
-    e->steering = c->mics > 1 ? ee_arena_floats(a, array) : NULL;
+    e->steering = c->beamformer == EE_BEAM_MVDR ? ee_arena_floats(a, array) : NULL;
     e->ear = c->ears > 1 ? ee_arena_floats(a, spectrum) : NULL;
     e->ear_used = c->ears > 1 ? ee_arena_floats(a, spectrum) : NULL;
     size_t matrix = (size_t)(c->mics * c->mics) * spectrum / 2;
@@ -165,7 +165,8 @@ size_t ee_enhancer_size(const ee_config *config)
 
 static int beam_fits(const ee_config *c, const ee_beam *beam)
 {
-    return beam && beam->weights && (c->ears == 1 || beam->ear) && (c->beamformer == EE_BEAM_FIXED || beam->steering);
+    int adaptive = c->beamformer == EE_BEAM_MVDR;
+    return beam && beam->weights && (c->ears == 1 || beam->ear) && (!adaptive || (beam->steering && beam->prior));
 }
 
 static void copy_table(float *to, const float *from, size_t count)
@@ -198,6 +199,7 @@ static void take_beam(ee_enhancer *e, const ee_beam *beam)
     copy_table(e->fixed, beam->weights, array_size(e));
     copy_table(e->steering, beam->steering, array_size(e));
     copy_table(e->ear, beam->ear, 2 * (size_t)e->bins);
+    copy_table(e->prior, beam->prior, (size_t)(e->config.mics * e->config.mics * e->bins));
     if (!beam->noise) e->noise = NULL;
     copy_table(e->noise, beam->noise, array_size(e));
 }
@@ -250,7 +252,6 @@ int ee_enhancer_init(ee_enhancer **out, void *memory, size_t bytes, const ee_con
     size_t stft = ee_stft_size(config->analysis, config->synthesis);
     code = ee_stft_init(&e->stft, e->stft, stft, config->analysis, config->synthesis);
     if (code) return code;
-    copy_table(e->prior, config->prior, (size_t)(config->mics * config->mics * e->bins));
     double hop_seconds = (double)e->hop / config->sample_rate;
     e->forget = e->prior ? (float)ee_one_minus_exp(hop_seconds / (double)config->noise_seconds) : 0.0f;
     e->meter = (float)ee_one_minus_exp(hop_seconds / METER_SECONDS);

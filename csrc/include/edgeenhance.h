@@ -103,6 +103,7 @@ typedef struct {
     const float *noise;     /* [mics][2][bins] noise reference, null on the talker; NULL with one microphone */
     const float *steering;  /* [mics][2][bins] d relative to ear 0's reference microphone; NULL unless EE_BEAM_MVDR */
     const float *ear;       /* [2][bins] d at ear 1's reference over d at ear 0's; NULL with one ear */
+    const float *prior;     /* [mics*mics][bins] packed: diffuse-field coherence plus loading; NULL unless EE_BEAM_MVDR */
 } ee_beam;
 
 /* The mask: q15 features [2 * bands] -> q15 gains [bands], 0..32767. Called once per hop that is not digital silence.
@@ -119,10 +120,9 @@ typedef struct {
     int bands;                 /* 2..EE_MAX_BANDS */
     const int16_t *centers;    /* band centres [bands]; must outlive the enhancer */
     int beamformer;            /* EE_BEAM_* */
-    const float *prior;        /* [mics*mics][bins] packed: diffuse-field coherence plus loading; copied; EE_BEAM_MVDR only */
-    float prior_weight;        /* of the prior in MVDR, > 0 */
-    float noise_seconds;       /* time constant of the noise covariance */
-    int solve_hops;            /* MVDR weights of all bins are renewed within so many hops, evenly spread, >= 1 */
+    float prior_weight;        /* MVDR: weight of the prior beside the measured covariance, > 0 */
+    float noise_seconds;       /* MVDR: time constant of the noise covariance */
+    int solve_hops;            /* MVDR: weights of all bins are renewed within so many hops, evenly spread, >= 1 */
     float strength;            /* 0 (delayed reference microphone) .. 1 (full enhancement) */
     float cues;                /* 0 (beam) .. 1 (gains on the unprocessed ear: noise keeps its place) */
     ee_mask_fn mask;           /* NULL: the beam alone */

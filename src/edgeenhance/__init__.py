@@ -1,1 +1,22 @@
 """EdgeEnhance: microphone array in, clean speech out, frame by frame, a few milliseconds later."""
+
+from .arrays import MicArray
+from .beamform import DelayAndSum, Mvdr, Superdirective
+from .enhancer import Enhancer, Status, enhance
+from .errors import EdgeEnhanceError
+from .profiles import PROFILES, Profile
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DelayAndSum",
+    "EdgeEnhanceError",
+    "Enhancer",
+    "MicArray",
+    "Mvdr",
+    "PROFILES",
+    "Profile",
+    "Status",
+    "Superdirective",
+    "enhance",
+]

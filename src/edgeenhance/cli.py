@@ -1,0 +1,351 @@
+"""The command `edgeenhance`: every subcommand is one function below, and prints to standard output.
+
+Exit codes: 0 done, 2 bad input (one sentence on standard error), 130 interrupted. Output files are written whole or
+not at all. Packages that a subcommand needs beyond the device SDK are imported when it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ._files import atomic_path
+from ._text import table
+from .arrays import MicArray, preset_names
+from .beamform import BEAMFORMERS, beamformer, directivity_index
+from .errors import EdgeEnhanceError
+from .profiles import PROFILES
+
+EXTRAS = {  # package to import -> extra that brings it
+    "soundfile": "files",
+    "soxr": "files",
+    "pyroomacoustics": "sim",
+    "scipy": "sim",
+    "matplotlib": "eval",
+    "pesq": "eval",
+    "pystoi": "eval",
+    "jinja2": "eval",
+    "torch": "train",
+    "flatbuffers": "train",
+    "tomli_w": "train",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code. argparse's own complaints raise SystemExit(2)."""
+    args = _parser().parse_args(argv)
+    try:
+        with _sentences(), _terminated_cleanly():
+            args.run(args)
+        return 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except ModuleNotFoundError as error:
+        return _fail(_missing(error))
+    except (ValueError, TypeError, EdgeEnhanceError, OSError) as error:
+        return _fail(str(error))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="edgeenhance", description="Microphone array in, clean speech out.")
+    parser.add_argument("--version", action="version", version=f"edgeenhance {metadata.version('edgeenhance')}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_enhance, _add_simulate, _add_arrays, _add_models, _add_info, _add_train, _add_quantize):
+        add(commands)
+    return parser
+
+
+# ---- enhance ----
+
+
+def _add_enhance(commands: Any) -> None:
+    p = commands.add_parser("enhance", help="clean the speech in a recording")
+    p.add_argument("input", metavar="IN.wav")
+    p.add_argument("-o", "--output", required=True, metavar="OUT.wav")
+    p.add_argument("--array", metavar="NAME|FILE.toml", help="where the recording is from; default for 1 channel: mono")
+    p.add_argument("--profile", default="assist", metavar="NAME", help=f"{' or '.join(PROFILES)} (default: assist)")
+    p.add_argument("--beamformer", default="mvdr", metavar="NAME", help=f"{', '.join(BEAMFORMERS)} (default: mvdr)")
+    p.add_argument("--model", default="default", metavar="NAME|FILE", help="mask network, or none (default: the profile's own)")
+    p.add_argument("--look", type=float, default=0.0, metavar="DEG", help="talker's direction; 0 front, 90 left")
+    p.add_argument("--strength", type=float, default=1.0, metavar="S", help="0 (input) to 1 (full enhancement)")
+    p.add_argument("--ears", default="left", choices=("left", "right", "both"))
+    p.add_argument("--cues", type=float, default=0.0, metavar="C", help="0 to 1: how much the noise keeps its place")
+    p.add_argument("--channels", type=_channels, metavar="1,3,2,4", help="file channels in the array's order")
+    p.set_defaults(run=_enhance)
+
+
+def _enhance(args: argparse.Namespace) -> None:
+    from .files import enhance_file
+
+    names = ("profile", "beamformer", "model", "look", "strength", "ears", "cues")
+    settings = {name: getattr(args, name) for name in names}
+    with _progress(Path(args.input).name, "frames") as progress:
+        enhance_file(
+            args.input, args.output, array=args.array, channels=args.channels, progress=progress, **settings
+        )
+
+
+def _channels(text: str) -> list[int]:
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of channel numbers such as 1,3,2,4") from None
+
+
+# ---- simulate ----
+
+
+def _add_simulate(commands: Any) -> None:
+    p = commands.add_parser("simulate", help="simulate scenes, or a bank of impulse responses for training")
+    p.add_argument("scene", metavar="SCENE.toml")
+    p.add_argument("-o", "--output", required=True, metavar="DIR")
+    p.add_argument("--seed", type=int, default=0, metavar="N")
+    p.add_argument("--count", type=_positive, default=1, metavar="N", help="scenes to draw and render (default: 1)")
+    p.add_argument("--bank", type=_positive, metavar="N", help="write impulse responses of N scenes instead of sound")
+    p.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes; the results do not depend on it")
+    p.set_defaults(run=_simulate)
+
+
+def _simulate(args: argparse.Namespace) -> None:
+    raise NotImplementedError
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+# ---- arrays, models, info ----
+
+
+def _add_arrays(commands: Any) -> None:
+    p = commands.add_parser("arrays", help="list the array presets, or describe one")
+    p.add_argument("name", nargs="?", metavar="NAME|FILE.toml")
+    p.add_argument("--plot", metavar="FILE", help="draw the array into a .png, .svg or .pdf")
+    p.set_defaults(run=_arrays)
+
+
+def _arrays(args: argparse.Namespace) -> None:
+    if args.name is None:
+        if args.plot:
+            raise ValueError("--plot draws one array; name it, e.g. edgeenhance arrays bte-2x2 --plot bte.png")
+        print(_array_list())
+        return
+    array = MicArray.load(args.name)
+    print(_array_text(array))
+    if args.plot:
+        _save_figure(array, args.plot)
+
+
+def _array_list() -> str:
+    arrays = [MicArray.load(name) for name in preset_names()]
+    rows = [(a.name, a.mics, a.mount, " ".join(a.ears), _hertz(a.aliasing_frequency)) for a in arrays]
+    return table(("array", "mics", "mount", "ears", "aliasing above"), rows)
+
+
+def _array_text(array: MicArray) -> str:
+    mount = f"on a head of radius {1000 * array.head_radius:g} mm" if array.mount == "head" else "in open air"
+    ears = {mic: [] for mic in range(array.mics)}
+    for ear in array.ears:
+        ears[array.ear(ear)].append(ear)
+    millimetres = 1000 * array.positions + 0.0
+    rows = [(m, *(f"{v:.1f}" for v in millimetres[m]), " ".join(ears[m])) for m in range(array.mics)]
+    parts = [f"{array.name}: {array.mics} microphones {mount}; x front, y left, z up, in mm"]
+    parts.append(table(("mic", "x", "y", "z", "reference of"), rows))
+    if array.mics > 1:
+        parts += [_spacing_text(array), _directivity_text(array)]
+    return "\n\n".join(parts)
+
+
+def _spacing_text(array: MicArray) -> str:
+    distance = np.linalg.norm(array.positions[:, None] - array.positions[None], axis=-1)
+    distance = 1000 * distance[np.triu_indices(array.mics, 1)]
+    return (
+        f"spacing {distance.min():.1f} to {distance.max():.1f} mm; "
+        f"spatial aliasing of the nearest pair above {_hertz(array.aliasing_frequency)}"
+    )
+
+
+def _directivity_text(array: MicArray) -> str:
+    """What beams towards the front add to the reference microphone in diffuse noise, dB."""
+    freqs = np.array([250.0, 500.0, 1000.0, 2000.0, 4000.0])
+    reference = array.ear(array.ears[0])
+    rows = []
+    for name in ("delay-and-sum", "superdirective"):
+        w = beamformer(name).weights(array, 0.0, freqs, reference)
+        index = directivity_index(w, array, 0.0, freqs, reference)
+        rows.append((name, *(f"{value:.1f}" for value in index)))
+    header = ("gain in diffuse noise, dB", *(_hertz(f) for f in freqs))
+    return table(header, rows)
+
+
+def _save_figure(array: MicArray, path: str) -> None:
+    figure = array.plot()
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+
+
+def _add_models(commands: Any) -> None:
+    commands.add_parser("models", help="list the mask networks that come with the package").set_defaults(run=_models)
+
+
+def _models(args: argparse.Namespace) -> None:
+    print(_model_list())
+
+
+def _model_list() -> str:
+    from . import masknet
+
+    rows = []
+    for name in masknet.zoo_names():
+        facts = masknet.MaskNet(name).metadata
+        rows.append([name, *(facts.get(key, "") for key in ("profile", "bands", "quantization", "parameters", "licence"))])
+    return table(("model", "profile", "bands", "quantization", "parameters", "licence"), rows) if rows else "no models"
+
+
+def _add_info(commands: Any) -> None:
+    commands.add_parser("info", help="versions, runtime, CPU, latency").set_defaults(run=_info)
+
+
+def _info(args: argparse.Namespace) -> None:
+    facts = [
+        ("edgeenhance", metadata.version("edgeenhance")),
+        ("Python", f"{platform.python_version()} on {platform.platform()}"),
+        ("NumPy", np.__version__),
+        ("TFLite runtime", _runtime()),
+        ("CPU", f"{platform.machine()}, {os.cpu_count()} cores; {_cpu_features()}"),
+        ("arrays", ", ".join(preset_names())),
+    ]
+    print(table(("", ""), facts, left=2).split("\n", 2)[2])
+    print("\n" + _latency_table())
+    print("\n" + _model_list())
+
+
+def _latency_table() -> str:
+    rows = []
+    for profile in PROFILES.values():
+        ms = 1000 / profile.sample_rate
+        windows = f"{profile.analysis * ms:g} / {profile.synthesis * ms:g} / {profile.hop * ms:g}"
+        aligned = f"{(profile.synthesis - profile.hop) * ms:g} + {profile.hop * ms:g} block"
+        rows.append((profile.name, windows, f"{profile.synthesis * ms:g} + block", aligned))
+    header = ("latency, ms", "analysis / synthesis / hop", "blocks of any size", "blocks of one hop")
+    return table(header, rows)
+
+
+def _runtime() -> str:
+    from . import masknet
+
+    return masknet.runtime_name()
+
+
+def _cpu_features() -> str:
+    """The SIMD extensions that matter here, from Linux's /proc/cpuinfo."""
+    wanted = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "neon", "asimd", "asimddp", "asimdhp", "sve", "i8mm")
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().replace(":", " ").split())
+    except OSError:
+        return "features unknown (no /proc/cpuinfo)"
+    return " ".join(name for name in wanted if name in flags) or "no SIMD extension found"
+
+
+def _hertz(value: float) -> str:
+    if np.isinf(value):
+        return "-"
+    return f"{value:.0f} Hz" if value < 1000 else f"{value / 1000:.3g} kHz"
+
+
+# ---- train, quantize ----
+
+
+def _add_train(commands: Any) -> None:
+    p = commands.add_parser("train", help="train a mask network")
+    p.add_argument("recipe", metavar="RECIPE.toml")
+    p.set_defaults(run=_train)
+
+
+def _train(args: argparse.Namespace) -> None:
+    raise NotImplementedError
+
+
+def _add_quantize(commands: Any) -> None:
+    p = commands.add_parser("quantize", help="turn a trained checkpoint into a .tflite file")
+    p.add_argument("checkpoint", metavar="CKPT")
+    p.add_argument("-o", "--output", required=True, metavar="model.tflite")
+    p.set_defaults(run=_quantize)
+
+
+def _quantize(args: argparse.Namespace) -> None:
+    raise NotImplementedError
+
+
+# ---- sentences, signals, progress ----
+
+
+def _fail(sentence: str) -> int:
+    print(f"edgeenhance: {sentence}", file=sys.stderr)
+    return 2
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+    package = (error.name or "").partition(".")[0]
+    extra = EXTRAS.get(package)
+    cure = f"pip install 'edgeenhance[{extra}]'" if extra else f"pip install {package}"
+    return f"this command needs the package {package}, which is not installed: {cure}"
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Warnings of this package as sentences on standard error; those of other packages are not for users."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("default", category=RuntimeWarning, module="edgeenhance")
+        warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+        yield
+
+
+@contextmanager
+def _terminated_cleanly() -> Iterator[None]:
+    """SIGTERM unwinds as Ctrl-C does, so that half-written files are removed."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not in the main thread: nobody sends us signals there
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _progress(title: str, unit: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar for (done, total) on a terminal, if tqdm is installed; otherwise None."""
+    try:
+        from tqdm import tqdm
+    except ModuleNotFoundError:
+        yield None
+        return
+    with tqdm(desc=title, unit=unit, unit_scale=True, disable=not sys.stderr.isatty(), leave=False) as bar:
+
+        def update(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield update

@@ -1,0 +1,381 @@
+"""The main job: a microphone array in, clean speech out, in blocks of any size.
+
+`Enhancer` is the stream: it holds the kernel's state and the mask network. `enhance` does a whole recording with it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from .arrays import MicArray
+from .bands import band_centers
+from .beamform import Beamformer, beamformer, design
+from .errors import EdgeEnhanceError
+from .kernel import aligned_memory, check, ffi, lib, pack_hermitian, pointer, to_planar
+from .profiles import Profile, profile
+
+EARS = {"left": ("left",), "right": ("right",), "both": ("left", "right")}
+DEFAULT_MODELS = {"assist": "assist-1"}
+DEFAULT_BANDS = 64  # without a model: they carry the presence estimate that drives MVDR
+
+
+class Mask(Protocol):
+    """What the enhancer needs of a mask network; `MaskNet` is one."""
+
+    profile: str
+    centers: np.ndarray
+
+    def reset(self) -> None: ...
+
+    def step(self, features: np.ndarray, gains: np.ndarray) -> None: ...
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the enhancer has seen since `reset`.
+
+    hops : processed · bad_frames : frames with NaN, Inf or absurd samples, muted · dead_mics : microphones (from 0) that
+    are silent while others are not · gain : mean gain of the last hop, 0..1
+    """
+
+    hops: int
+    bad_frames: int
+    dead_mics: tuple[int, ...]
+    gain: float
+
+
+@ffi.def_extern()
+def ee_python_mask(user: Any, features: Any, gains: Any) -> int:
+    return ffi.from_handle(user)(features, gains)
+
+
+class _MaskCall:
+    """Stands between the kernel's mask function and a Mask: views on the kernel's memory, and the error to raise later."""
+
+    def __init__(self, mask: Mask) -> None:
+        self.mask = mask
+        self.error: BaseException | None = None
+        self._bands = len(mask.centers)
+        self._views: tuple[np.ndarray, np.ndarray] | None = None
+
+    def __call__(self, features: Any, gains: Any) -> int:
+        try:
+            if self._views is None:  # the pointers stay the same as long as the enhancer lives
+                self._views = (_view(features, 2 * self._bands), _view(gains, self._bands))
+            self.mask.step(*self._views)
+            return 0
+        except BaseException as error:  # noqa: B036: must not cross C; raised again after the block
+            self.error = error
+            return -1
+
+
+def _view(samples: Any, count: int) -> np.ndarray:
+    return np.frombuffer(ffi.buffer(samples, 2 * count), np.int16)
+
+
+class Enhancer:
+    """A streaming enhancer: `process` blocks of any size, n samples in, n samples out, `latency` samples later.
+
+    array : preset name, TOML path or MicArray · profile : "assist" (8 ms) or "comm" (32 ms)
+    beamformer : "mvdr", "superdirective", "delay-and-sum", "none" (reference microphone), or an object such as Mvdr()
+    model : a zoo name, a .tflite path, a MaskNet, "default" (the profile's own) or "none" (the beam alone)
+    look : degrees, 0 = front, anticlockwise · strength : 0 (delayed input) .. 1 · ears : "left", "right" or "both"
+    cues : 0 .. 1, share of the unprocessed ear under the gains, so that the noise keeps its place
+    block : None for blocks of any size, or a multiple of the hop: all blocks are then multiples of the hop, and the
+    delay is one hop less · sample_rate : Hz, must be the profile's
+
+    One stream per object; use it from one thread at a time. look, strength and cues can be set while streaming and
+    change without a click. Raises ValueError or TypeError for wrong arguments, EdgeEnhanceError for files and models.
+    """
+
+    def __init__(
+        self,
+        array: str | MicArray = "mono",
+        *,
+        profile: str | Profile = "assist",
+        beamformer: str | Beamformer = "mvdr",
+        model: str | Mask | None = "default",
+        look: float = 0.0,
+        strength: float = 1.0,
+        ears: str = "left",
+        cues: float = 0.0,
+        block: int | None = None,
+        sample_rate: int = 16000,
+    ) -> None:
+        self.array = array if isinstance(array, MicArray) else MicArray.load(array)
+        self.profile = _profile(profile, sample_rate)
+        self.ears = _ears(ears)
+        self.block = _block(block, self.profile)
+        self._beamformer = _beamformer(beamformer, self.array)
+        self._mask = _load_mask(model, self.profile)
+        self._call = _MaskCall(self._mask) if self._mask else None
+        self._look, self._strength, self._cues = _degrees(look), _unit("strength", strength), _unit("cues", cues)
+        self._start()
+
+    def _start(self) -> None:
+        centers = self._mask.centers if self._mask else band_centers(DEFAULT_BANDS, self.profile)
+        self._centers = np.ascontiguousarray(centers, np.int16)
+        self._handle = ffi.new_handle(self._call)
+        config = self._config()
+        size = lib.ee_enhancer_size(config)
+        if not size:
+            raise EdgeEnhanceError("the kernel refused the configuration; array, profile and model do not fit together")
+        self._memory, start = aligned_memory(size)
+        out, (beam, _tables) = ffi.new("ee_enhancer **"), self._beam()
+        check(lib.ee_enhancer_init(out, start, size, config, beam))
+        self._enhancer, self._dead = out[0], 0
+        self._status = ffi.new("ee_status *")
+
+    def _config(self) -> Any:
+        config = ffi.new("ee_config *")
+        config.sample_rate, config.mics = self.profile.sample_rate, self.array.mics
+        config.analysis, config.synthesis = self.profile.analysis, self.profile.synthesis
+        config.aligned = self.block is not None
+        config.ears = len(self.ears)
+        config.reference = [self.array.ear(ear) for ear in self.ears] + [0] * (2 - len(self.ears))
+        config.bands, config.centers = len(self._centers), pointer(self._centers, "int16_t")
+        adaptive = self._beamformer.name == "mvdr"
+        config.beamformer = lib.EE_BEAM_MVDR if adaptive else lib.EE_BEAM_FIXED
+        if adaptive:
+            config.prior_weight, config.noise_seconds = self._beamformer.prior_weight, self._beamformer.time_constant
+            config.solve_hops = self._beamformer.solve_hops
+        config.strength, config.cues = self._strength, self._cues
+        if self._mask:
+            config.mask, config.mask_user = lib.ee_python_mask, self._handle
+        return config
+
+    def _beam(self) -> tuple[Any, list[np.ndarray]]:
+        """The kernel's tables for the current look, and the arrays that must outlive the call."""
+        tables = design(self.array, self._beamformer, self._look, self.profile, self.ears)
+        beam, keep = ffi.new("ee_beam *"), []
+        for name in ("weights", "noise", "steering", "ear", "prior"):
+            table = getattr(tables, name)
+            if table is None:
+                continue
+            keep.append(pack_hermitian(table) if name == "prior" else to_planar(table.T))
+            setattr(beam, name, pointer(keep[-1]))
+        return beam, keep
+
+    def process(self, x: np.ndarray) -> np.ndarray:
+        """Enhance one block.
+
+        x : (n, mics), or (n,) with one microphone; floats, full scale ±1; n >= 0, a multiple of the hop if `block` is
+        given. Returns (n,) float32, or (n, 2) with ears="both". NaN and Inf frames are muted and leave no trace.
+        """
+        x = self._samples(x)
+        out = np.empty((len(x), len(self.ears)), np.float32)
+        code = lib.ee_enhancer_process(self._enhancer, pointer(x), pointer(out), len(x))
+        if code == lib.EE_ERR_MASK and self._call.error is not None:
+            error, self._call.error = self._call.error, None
+            raise error
+        check(code)
+        self._warn_of_dead_mics()
+        return out[:, 0] if len(self.ears) == 1 else out
+
+    def _samples(self, x: np.ndarray) -> np.ndarray:
+        x, mics = np.asarray(x), self.array.mics
+        if not np.issubdtype(x.dtype, np.floating):
+            raise TypeError(f"got {x.dtype} samples; pass floats of full scale ±1 (divide int16 by 32768)")
+        if x.ndim == 1 and mics == 1:
+            x = x[:, None]
+        if x.ndim != 2 or x.shape[1] != mics:
+            raise ValueError(f"got samples of shape {x.shape}; array {self.array.name!r} takes (n, {mics})")
+        if self.block is not None and len(x) % self.profile.hop:
+            raise ValueError(
+                f"got a block of {len(x)} samples; with block={self.block} blocks are multiples of the hop, "
+                f"{self.profile.hop} (block=None takes any size)"
+            )
+        with np.errstate(over="ignore"):  # float64 beyond float32 becomes Inf, and is muted
+            return np.ascontiguousarray(x, np.float32)
+
+    def _warn_of_dead_mics(self) -> None:
+        lib.ee_enhancer_status(self._enhancer, self._status)
+        dead = self._status.dead_mics
+        if dead & ~self._dead:
+            warnings.warn(f"{_microphones(dead)} of array {self.array.name!r} is silent; going on without it",
+                          RuntimeWarning, stacklevel=3)  # fmt: skip
+        self._dead = dead
+
+    def reset(self) -> None:
+        """Forget the signal: as new. look, strength and cues stay."""
+        check(lib.ee_enhancer_reset(self._enhancer))
+        self._dead = 0
+        if self._mask:
+            self._mask.reset()
+
+    @property
+    def latency(self) -> int:
+        """Delay of the stream in samples: output sample t + latency belongs to input sample t."""
+        return lib.ee_enhancer_latency(self._enhancer)
+
+    def latency_ms(self, block: int | None = None) -> float:
+        """Delay in milliseconds from sound in to sound out with blocks of `block` samples: stream plus one block.
+
+        Without `block`: the one given at construction, else one hop. Sound card buffers and drivers come on top.
+        """
+        block = block or self.block or self.profile.hop
+        return 1000 * (self.latency + block) / self.profile.sample_rate
+
+    @property
+    def look(self) -> float:
+        """Look direction, degrees, 0 = front, anticlockwise; can be set while streaming."""
+        return self._look
+
+    @look.setter
+    def look(self, degrees: float) -> None:
+        before, self._look = self._look, _degrees(degrees)
+        try:
+            beam, _tables = self._beam()
+            check(lib.ee_enhancer_set_beam(self._enhancer, beam))
+        except BaseException:
+            self._look = before
+            raise
+
+    @property
+    def strength(self) -> float:
+        """0 : the delayed reference microphone .. 1 : full enhancement; can be set while streaming."""
+        return self._strength
+
+    @strength.setter
+    def strength(self, value: float) -> None:
+        self._strength = _unit("strength", value)
+        check(lib.ee_enhancer_set_strength(self._enhancer, self._strength))
+
+    @property
+    def cues(self) -> float:
+        """0 : the beam .. 1 : gains on the unprocessed ear; can be set while streaming."""
+        return self._cues
+
+    @cues.setter
+    def cues(self, value: float) -> None:
+        self._cues = _unit("cues", value)
+        check(lib.ee_enhancer_set_cues(self._enhancer, self._cues))
+
+    @property
+    def status(self) -> Status:
+        lib.ee_enhancer_status(self._enhancer, self._status)
+        status = self._status
+        dead = tuple(mic for mic in range(self.array.mics) if status.dead_mics >> mic & 1)
+        return Status(status.hops, status.bad_frames, dead, status.gain)
+
+    def __repr__(self) -> str:
+        model = getattr(self._mask, "name", "none") if self._mask else "none"
+        return (
+            f"Enhancer({self.array.name!r}, profile={self.profile.name!r}, beamformer={self._beamformer.name!r}, "
+            f"model={model!r}, latency={self.latency} samples)"
+        )
+
+
+def enhance(x: np.ndarray, sample_rate: int, array: str | MicArray = "mono", **settings: Any) -> np.ndarray:
+    """Enhance a whole recording: delay compensated, same length, same sample rate.
+
+    x : (n, mics), or (n,) with one microphone; floats, full scale ±1 · sample_rate : Hz; others than the profile's are
+    resampled there and back (needs the extra `files`) · settings : as for `Enhancer`, but `block` and `sample_rate`
+    Returns (n,) float32, or (n, 2) with ears="both". Warns where the channels contradict the array.
+    """
+    for name in {"block", "sample_rate"} & settings.keys():
+        raise TypeError(f"enhance() takes no {name}= setting; it works on the whole recording")
+    from .wiring import doubts
+
+    enhancer = Enhancer(array, **settings)
+    rate = enhancer.profile.sample_rate
+    samples = resample(enhancer._samples(x), sample_rate, rate)
+    for doubt in doubts(samples, rate, enhancer.array):
+        warnings.warn(doubt, RuntimeWarning, stacklevel=2)
+    tail = np.zeros((enhancer.latency, samples.shape[1]), np.float32)
+    out = enhancer.process(np.concatenate([samples, tail]))[enhancer.latency :]
+    return _fit(resample(out, rate, sample_rate), len(x))
+
+
+def resample(x: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
+    """Whole-signal resampling by soxr, high quality, no delay : (n, ...) -> (about n * to / from, ...) float32."""
+    if not (isinstance(from_rate, (int, np.integer)) and 4000 <= from_rate <= 768000):
+        raise ValueError(f"got sample_rate={from_rate!r}; pass an integer from 4000 to 768000 Hz")
+    if from_rate == to_rate or not len(x):
+        return x
+    try:
+        import soxr
+    except ImportError:
+        raise EdgeEnhanceError(
+            f"{from_rate} Hz must be resampled to {to_rate} Hz, which needs soxr: pip install 'edgeenhance[files]'"
+        ) from None
+    return soxr.resample(np.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0), from_rate, to_rate, quality="HQ")
+
+
+def _fit(x: np.ndarray, n: int) -> np.ndarray:
+    """x cut or padded with zeros to n samples: resampling there and back may round differently."""
+    return np.concatenate([x[:n], np.zeros((n - len(x[:n]), *x.shape[1:]), x.dtype)])
+
+
+def _profile(name: str | Profile, sample_rate: int) -> Profile:
+    chosen = profile(name)
+    if sample_rate != chosen.sample_rate:
+        raise ValueError(
+            f"got a stream of {sample_rate} Hz; profile {chosen.name!r} runs at {chosen.sample_rate} Hz: "
+            "resample the stream, or use enhance() for whole recordings at other rates"
+        )
+    return chosen
+
+
+def _ears(ears: str) -> tuple[str, ...]:
+    if ears not in EARS:
+        raise ValueError(f"got ears={ears!r}; choose one of {', '.join(EARS)}")
+    return EARS[ears]
+
+
+def _block(block: int | None, chosen: Profile) -> int | None:
+    if block is not None and (not isinstance(block, (int, np.integer)) or block <= 0 or block % chosen.hop):
+        raise ValueError(
+            f"got block={block!r}; pass a multiple of the hop ({chosen.hop} samples in profile {chosen.name!r}), "
+            "or None for blocks of any size"
+        )
+    return block
+
+
+def _beamformer(name: str | Beamformer, array: MicArray) -> Beamformer:
+    chosen = beamformer(name)
+    return beamformer("none") if array.mics == 1 else chosen
+
+
+def _load_mask(model: str | Mask | None, chosen: Profile) -> Mask | None:
+    if model == "default":
+        if chosen.name not in DEFAULT_MODELS:
+            raise ValueError(f"profile {chosen.name!r} has no model of its own; pass model='none' or a .tflite file")
+        model = DEFAULT_MODELS[chosen.name]
+    if model is None or (isinstance(model, str) and model == "none"):
+        return None
+    mask = model if hasattr(model, "step") else _zoo(model)
+    if mask.profile != chosen.name:
+        raise EdgeEnhanceError(
+            f"the model was trained for profile {mask.profile!r}, not {chosen.name!r}; "
+            f"pass profile={mask.profile!r} or another model"
+        )
+    return mask
+
+
+def _zoo(model):
+    from .masknet import MaskNet
+
+    return MaskNet(model)
+
+
+def _degrees(value: float) -> float:
+    if not np.isfinite(value):
+        raise ValueError(f"got a look direction of {value!r}; pass degrees, 0 = front, anticlockwise")
+    return float(value)
+
+
+def _unit(name: str, value: float) -> float:
+    if not 0 <= value <= 1:
+        raise ValueError(f"got {name}={value!r}; pass a number from 0 to 1")
+    return float(value)
+
+
+def _microphones(bits: int) -> str:
+    """The set bits as "microphone 2" or "microphones 2, 3", counted from 1 as on a cable."""
+    numbers = [str(mic + 1) for mic in range(lib.EE_MAX_MICS) if bits >> mic & 1]
+    return f"microphone{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"

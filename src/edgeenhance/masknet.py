@@ -1,0 +1,249 @@
+"""Mask networks: a `.tflite` streaming cell, one call per hop. The file's layout is in docs/model-format.md.
+
+    MaskNet(name or path)     load, check, step hop by hop
+    read_model                the checked bytes and metadata of a file, without a runtime
+    zoo_names · zoo_path      the models that come with the package
+    runtime_name              which TFLite runtime is in use
+
+A file is believed only after its SHA-256 has been checked: TFLite itself may crash on a damaged file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import json
+import os
+import struct
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from .errors import EdgeEnhanceError
+from .profiles import PROFILES
+
+FORMAT = 1
+FEATURES = "log2-level-16"
+SIGNATURE = "step"
+QUANTIZATIONS = {"16x8": np.int16, "float32": np.float32}  # type of features, gains and states
+TRAILER = struct.Struct("<II32s8s")  # metadata offset, metadata length, SHA-256 of all before it, magic
+MAGIC = b"EDGEENH1"
+IDENTIFIER = b"TFL3"
+Q15 = 32768
+_LARGEST = 64 << 20  # bytes; a model for the edge is a thousand times smaller
+_RUNTIMES = ("ai_edge_litert", "tflite_runtime")
+
+
+class MaskNet:
+    """A mask network with its states.
+
+    model : the name of a zoo model, or the path of a .tflite file
+    Raises EdgeEnhanceError where the file is missing, damaged, not of this format, or no TFLite runtime is installed.
+
+    name, profile : of the model · bands : gains per hop · centers : (bands,) int16 bins · metadata : dict
+    """
+
+    def __init__(self, model: str | os.PathLike[str]) -> None:
+        path = find_model(model)
+        self._content, self.metadata = read_model(path)  # the interpreter reads from these bytes as long as it lives
+        self.name: str = self.metadata["name"]
+        self.profile: str = self.metadata["profile"]
+        self.bands: int = self.metadata["bands"]
+        self.centers = np.array(self.metadata["centers"], np.int16)
+        self._interpreter = _interpreter(self._content, path)
+        self._connect(path)
+        self.reset()
+
+    def _connect(self, path: Path) -> None:
+        """Tensor indices by name, after shapes, types and scales have been checked."""
+        kind = QUANTIZATIONS[self.metadata["quantization"]]
+        inputs = _tensors(self._interpreter.get_input_details())
+        outputs = _tensors(self._interpreter.get_output_details())
+        sizes = self.metadata["states"]
+        expected_in = {"features": 2 * self.bands} | {f"h{n}": size for n, size in enumerate(sizes)}
+        expected_out = {"gains": self.bands} | {f"h{n}_next": size for n, size in enumerate(sizes)}
+        _check_tensors(inputs, expected_in, kind, path)
+        _check_tensors(outputs, expected_out, kind, path)
+        if SIGNATURE not in self._interpreter.get_signature_list():
+            raise EdgeEnhanceError(f"{path} has no signature {SIGNATURE!r}; write it with edgeenhance quantize")
+        self._kind = kind
+        self._features, self._gains = inputs["features"]["index"], outputs["gains"]["index"]
+        self._states_in = [inputs[f"h{n}"]["index"] for n in range(len(sizes))]
+        self._states_out = [outputs[f"h{n}_next"]["index"] for n in range(len(sizes))]
+
+    def reset(self) -> None:
+        """Forget the signal: all states to zero."""
+        self._states = [np.zeros((1, size), self._kind) for size in self.metadata["states"]]
+
+    def step(self, features: np.ndarray, gains: np.ndarray) -> None:
+        """One hop. features : (2 * bands,) int16, Q15 · gains : (bands,) int16, written, Q15 0..32767"""
+        interpreter = self._interpreter
+        if self._kind is np.float32:
+            features = features.astype(np.float32) / Q15
+        interpreter.set_tensor(self._features, features.reshape(1, -1))
+        for index, state in zip(self._states_in, self._states):  # noqa: B905: called every hop
+            interpreter.set_tensor(index, state)
+        interpreter.invoke()
+        self._states = [interpreter.get_tensor(index) for index in self._states_out]
+        out = interpreter.get_tensor(self._gains)[0]
+        if self._kind is np.float32:
+            out = np.rint(out * Q15)
+        np.clip(out, 0, Q15 - 1, out=gains, casting="unsafe")
+
+
+def read_model(path: str | os.PathLike[str]) -> tuple[bytes, dict[str, Any]]:
+    """A model file's flatbuffer and metadata, checked; EdgeEnhanceError says what is wrong and how to get a right one."""
+    content = _read(Path(path))
+    if len(content) < TRAILER.size + 8 or content[-len(MAGIC) :] != MAGIC:
+        raise EdgeEnhanceError(
+            f"{path} is cut short or not a model of edgeenhance; copy it again, or write it with edgeenhance quantize"
+        )
+    body, end = content[: -TRAILER.size], TRAILER.unpack(content[-TRAILER.size :])
+    offset, length, digest, _ = end
+    if hashlib.sha256(content[: -len(MAGIC) - len(digest)]).digest() != digest or body[4:8] != IDENTIFIER:
+        raise EdgeEnhanceError(f"{path} has been damaged or changed since it was written; copy it again")
+    return body, _metadata(body[offset : offset + length], path)
+
+
+def seal(flatbuffer: bytes, metadata: bytes) -> bytes:
+    """A model file: the flatbuffer, which holds the metadata's bytes, and the trailer that `read_model` checks."""
+    located = flatbuffer + struct.pack("<II", flatbuffer.index(metadata), len(metadata))
+    return located + hashlib.sha256(located).digest() + MAGIC
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise EdgeEnhanceError(f"{path} is larger than {_LARGEST >> 20} MiB; a model of edgeenhance is not")
+        return path.read_bytes()
+    except OSError as error:
+        raise EdgeEnhanceError(f"cannot read the model {path}: {error.strerror}") from error
+
+
+def _metadata(text: bytes, path: str | os.PathLike[str]) -> dict[str, Any]:
+    try:
+        metadata = json.loads(text)
+        _check_metadata(metadata)
+        return metadata
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise EdgeEnhanceError(
+            f"the metadata of {path} does not fit this version: {reason}; write it with edgeenhance quantize"
+        ) from error
+
+
+def _check_metadata(metadata: dict[str, Any]) -> None:
+    """ValueError, KeyError or TypeError where a value is not what docs/model-format.md says."""
+    _expect("format", metadata["format"], [FORMAT])
+    _expect("profile", metadata["profile"], PROFILES)
+    profile = PROFILES[metadata["profile"]]
+    for name in ("sample_rate", "analysis", "synthesis"):
+        _expect(name, metadata[name], [getattr(profile, name)])
+    _expect("features", metadata["features"], [FEATURES])
+    _expect("quantization", metadata["quantization"], QUANTIZATIONS)
+    centers = metadata["centers"]
+    if len(centers) != metadata["bands"] or centers != sorted(set(centers)) or len(centers) < 2:
+        raise ValueError("centers must rise strictly, one per band")
+    if not all(isinstance(center, int) for center in centers) or (centers[0], centers[-1]) != (0, profile.bins - 1):
+        raise ValueError(f"centers must be whole bins from 0 to {profile.bins - 1}")
+    if not all(isinstance(size, int) and size > 0 for size in metadata["states"]):
+        raise ValueError("states must be a list of sizes")
+    if not isinstance(metadata["name"], str):
+        raise ValueError("name must be a text")
+
+
+def _expect(name: str, value: Any, allowed: Any) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}, expected {' or '.join(str(item) for item in allowed)}")
+
+
+def _tensors(details: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {tensor["name"]: tensor for tensor in details}
+
+
+def _check_tensors(tensors: dict[str, dict[str, Any]], sizes: dict[str, int], kind: type, path: Path) -> None:
+    """EdgeEnhanceError unless the tensors are exactly these, of shape (1, size), of one type, at scale 1 / 32768."""
+    if set(tensors) != set(sizes):
+        raise EdgeEnhanceError(f"{path} has tensors {sorted(tensors)}, expected {sorted(sizes)}")
+    for name, size in sizes.items():
+        tensor = tensors[name]
+        quantization = tensor["quantization"]
+        fits = tuple(tensor["shape"]) == (1, size) and tensor["dtype"] is kind
+        if not fits or (kind is np.int16 and quantization != (1 / Q15, 0)):
+            raise EdgeEnhanceError(
+                f"tensor {name!r} of {path} is {tensor['dtype'].__name__} {list(tensor['shape'])} {quantization}; "
+                f"expected {kind.__name__} [1, {size}], scale 1/32768"
+            )
+
+
+# ---- runtimes ----
+
+
+def runtime_name() -> str | None:
+    """The installed TFLite runtime that `MaskNet` uses, None where there is none."""
+    return next((name for name in _RUNTIMES if importlib.util.find_spec(name)), None)
+
+
+def _runtime() -> ModuleType:
+    for name in _RUNTIMES:
+        try:
+            return importlib.import_module(f"{name}.interpreter")
+        except ImportError:
+            continue
+    raise EdgeEnhanceError(
+        "no TFLite runtime is installed: pip install ai-edge-litert (or tflite-runtime where that has no wheel); "
+        'without one, model="none" runs the beamformer alone'
+    )
+
+
+def _interpreter(content: bytes, path: Path) -> Any:
+    """An interpreter with its tensors allocated, one thread, builtin kernels only: the same results everywhere."""
+    runtime = _runtime()
+    try:
+        interpreter = runtime.Interpreter(
+            model_content=content,
+            num_threads=1,
+            experimental_op_resolver_type=runtime.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError, SystemError) as error:
+        reason = str(error).strip().splitlines()
+        raise EdgeEnhanceError(f"{runtime.__name__} cannot run {path}: {reason[0] if reason else error!r}") from error
+    return interpreter
+
+
+# ---- the zoo ----
+
+
+def _zoo() -> Path | None:
+    """Folder of the models in the package, found without importing edgeenhance.models."""
+    spec = importlib.util.find_spec("edgeenhance.models")
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        if (Path(place) / "zoo").is_dir():
+            return Path(place) / "zoo"
+    return None
+
+
+def zoo_names() -> list[str]:
+    """Names of the models that come with the package."""
+    zoo = _zoo()
+    return sorted(path.parent.name for path in zoo.glob("*/model.tflite")) if zoo else []
+
+
+def zoo_path(name: str) -> Path:
+    """The file of a zoo model; EdgeEnhanceError lists the names there are."""
+    if name not in zoo_names():
+        names = ", ".join(zoo_names()) or "none in this installation"
+        raise EdgeEnhanceError(f"unknown model {name!r}; choose one of: {names}; or give the path of a .tflite file")
+    return _zoo() / name / "model.tflite"
+
+
+def find_model(model: str | os.PathLike[str]) -> Path:
+    """A zoo name or a path, as a path: what ends in .tflite, has a folder or exists is a path."""
+    path = Path(model)
+    if path.suffix == ".tflite" or len(path.parts) > 1 or path.is_file():
+        return path
+    return zoo_path(str(model))

@@ -1,0 +1,92 @@
+"""The chain in NumPy, float64, whole signals at once: what csrc/enhancer.c computes, to be read and to compare with.
+
+F frequency bins, M microphones, T hops, B bands. The noise covariance of the adaptive beam is a recursive mean weighted
+by speech absence (Souden, Chen, Affes and Benesty 2011), with a diffuse prior in the loading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .bands import band_matrix
+from .beamform import BeamTables, Mvdr, mvdr_weights
+from .profiles import Profile
+from .stft import istft_reference, stft_reference
+
+SMOOTHING = 0.2  # of the weights, per hop
+METER_SECONDS = 0.05  # of the band powers behind the presence estimate
+
+
+def enhance_reference(
+    x: np.ndarray,
+    tables: BeamTables,
+    profile: Profile,
+    centers: np.ndarray,
+    *,
+    mvdr: Mvdr | None = None,
+    gains: np.ndarray | None = None,
+) -> np.ndarray:
+    """One ear's signal at full strength : (n,), `synthesis - hop` samples late.
+
+    x : (n, M), n a multiple of the hop, no silent hops · tables : of `beamform.design` · mvdr : adapt with these
+    settings, or None for the fixed beam · gains : (T, B), 0..1, of a mask network, or None for the beam alone
+    """
+    X = np.stack([stft_reference(channel, profile) for channel in x.T], axis=-1)
+    T = band_matrix(centers, profile.bins)
+    if mvdr is None:
+        Y = np.einsum("fm,tfm->tf", tables.weights.conj(), X)
+    else:
+        Y = _adaptive_beam(X, tables, profile, T, mvdr, gains)
+    return istft_reference(Y if gains is None else Y * (gains @ T), profile)
+
+
+def _adaptive_beam(
+    X: np.ndarray, tables: BeamTables, profile: Profile, T: np.ndarray, mvdr: Mvdr, gains: np.ndarray | None
+) -> np.ndarray:
+    """Y : (T, F). Hop t uses the covariance of hop t - 1; the covariance starts as the prior at the first hop's level."""
+    goal, used = tables.weights.copy(), tables.weights.copy()
+    forget = 1 - np.exp(-profile.hop / profile.sample_rate / mvdr.time_constant)
+    presence = None if gains is not None else _presence(tables, profile, T)
+    solve, R, Y = _Solver(tables, mvdr, profile.bins), None, []
+    for hop, x in enumerate(X):
+        if R is not None:
+            solve(R, goal)
+            used += SMOOTHING * (goal - used)
+        y = np.sum(used.conj() * x, axis=1)
+        Y.append(y)
+        if R is None:
+            R = tables.prior * np.mean(np.abs(x) ** 2, axis=1)[:, None, None]
+        heard = gains[hop] if gains is not None else presence(x, y)
+        rate = forget * (1 - T.T @ heard) ** 2
+        R = R + rate[:, None, None] * (x[:, :, None] * x[:, None, :].conj() - R)
+    return np.array(Y)
+
+
+class _Solver:
+    """Renews a share of the bins' weights per call."""
+
+    def __init__(self, tables: BeamTables, mvdr: Mvdr, bins: int) -> None:
+        self.tables, self.mvdr, self.bins = tables, mvdr, bins
+        self.share, self.at = -(-bins // mvdr.solve_hops), 0
+
+    def __call__(self, R: np.ndarray, goal: np.ndarray) -> None:
+        part = slice(self.at, min(self.at + self.share, self.bins))
+        d, prior = self.tables.steering[part], self.tables.prior[part]
+        goal[part] = mvdr_weights(R[part], d, prior, self.mvdr.prior_weight)
+        self.at = part.stop % self.bins
+
+
+def _presence(tables: BeamTables, profile: Profile, T: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Speech presence per band from the beams themselves: 1 - noise reference / beam, smoothed powers, not below 0."""
+    meter = 1 - np.exp(-profile.hop / profile.sample_rate / METER_SECONDS)
+    powers = np.zeros((2, len(T)))
+
+    def update(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        u = np.sum(tables.noise.conj() * x, axis=1)
+        for row, spectrum in enumerate((y, u)):
+            powers[row] += meter * (T @ np.abs(spectrum) ** 2 / T.sum(1) - powers[row])
+        return np.maximum(0, 1 - powers[1] / powers[0])
+
+    return update
