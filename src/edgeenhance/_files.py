@@ -22,7 +22,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}.", suffix=target.suffix)
         os.close(handle)
     except OSError as error:
-        raise EdgeEnhanceError(f"cannot write {target}: {error.strerror}; choose a folder that exists and is writable")
+        sentence = f"cannot write {target}: {error.strerror}; choose a folder that exists and is writable"
+        raise EdgeEnhanceError(sentence) from error
     temporary = Path(name)
     try:
         yield temporary

@@ -65,7 +65,8 @@ class MicArray:
     def load(cls, name: str | os.PathLike[str] | MicArray) -> MicArray:
         """A preset by name (see `preset_names`), or the array in a TOML file (a path, or a name ending in .toml).
 
-        A MicArray is returned as it is. Raises ValueError for an unknown preset, EdgeEnhanceError for a file that cannot be read or is wrong.
+        A MicArray is returned as it is.
+        Raises ValueError for an unknown preset, EdgeEnhanceError for a file that cannot be read or is wrong.
         """
         if isinstance(name, MicArray):
             return name

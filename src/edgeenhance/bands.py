@@ -41,7 +41,7 @@ def _positions(bands: int, step: float, profile: Profile) -> np.ndarray:
 
 
 def band_matrix(centers: np.ndarray, bins: int) -> np.ndarray:
-    """Weights T : (bands, bins), columns sum to 1. Power of a band: (T @ |X|^2) / T.sum(1); gains of bins: T.T @ gains."""
+    """Weights T : (bands, bins), columns sum to 1. Band powers: (T @ |X|^2) / T.sum(1); gains per bin: T.T @ gains."""
     grid, eye = np.arange(bins), np.eye(len(centers))
     return np.stack([np.interp(grid, centers, row) for row in eye])
 

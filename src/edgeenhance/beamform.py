@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 WHITE_NOISE_GAIN_DB = -10.0  # a beam may amplify sensor noise and mismatch by 10 dB, not more
 _LOADING = (1e-2, 1e6)  # least and greatest diagonal loading, relative to the mean diagonal of 1
 _NOISE_LOADING = 0.01  # white part of the field for which the noise reference has power 1
-_TIE = 1e-6  # makes the principal eigenvector unique where an array's symmetry does not
+_TIE = 1e-6  # share of white noise that makes the principal eigenvector unique where symmetry does not
 
 
 class Beamformer(Protocol):
@@ -52,9 +52,9 @@ class DelayAndSum:
 class Superdirective:
     """The beam that hears least of a diffuse field: w = A^-1 d / (d^H A^-1 d), A = Gamma + mu I.
 
-    white_noise_gain_db : least white noise gain in dB relative to a single microphone. mu(f) is the smallest loading
-    that keeps it (Cox, Zeskind and Owen 1987, "Robust adaptive beamforming"; Bitzer and Simmer 2001, "Superdirective
-    microphone arrays"). A limit above what delay-and-sum reaches yields delay-and-sum.
+    white_noise_gain_db : least white noise gain in dB relative to a single microphone. mu(f) is the smallest loading,
+    from 0.01 up, that keeps it (Cox, Zeskind and Owen 1987, "Robust adaptive beamforming"; Bitzer and Simmer 2001,
+    "Superdirective microphone arrays"). A limit above what delay-and-sum reaches yields delay-and-sum.
     """
 
     white_noise_gain_db: float = WHITE_NOISE_GAIN_DB
@@ -155,8 +155,8 @@ def design(array: MicArray, beam: str | Beamformer, look: float, profile: Profil
     """All tables of a beamformer (name or object) and a look direction (degrees).
 
     ears : names of one or two of the array's ears; the first is ear 0, which the tables are relative to.
-    The second ear's beam is the first one's times `ear`: both have the same directivity, and the talker keeps
-    the level and time differences between the two reference microphones.
+    The second ear is the first one's output times `ear`: both have the same directivity, and the talker keeps the
+    level and time differences between the two reference microphones.
     Raises ValueError for unknown beamformers and for ears that the array does not have.
     """
     chosen = beamformer(beam)
@@ -245,12 +245,12 @@ def noise_reference(array: MicArray, look: float, freqs: np.ndarray, reference: 
     eye = np.eye(array.mics)
     blocking = eye - d[:, :, None] * d[:, None, :].conj() / np.sum(np.abs(d) ** 2, axis=1)[:, None, None]
     coherence = array.diffuse_coherence(freqs)
-    ranked = coherence + _TIE * np.diag(np.arange(array.mics, 0, -1) / array.mics)
-    b = np.linalg.eigh(blocking @ ranked @ blocking)[1][:, :, -1]
+    first_wins = 1 - 0.01 * np.arange(array.mics)  # symmetric arrays: no rounding error decides between equals
+    b = np.linalg.eigh(blocking @ (coherence + _TIE * np.diag(first_wins)) @ blocking)[1][:, :, -1]
     b = np.einsum("fmn,fn->fm", blocking, b)  # once more: the eigenvector's rounding is the null's depth
     field = coherence / coherence[:, reference, reference].real[:, None, None] + _NOISE_LOADING * eye
     b /= np.sqrt(_power(b, field))[:, None]
-    heaviest = np.take_along_axis(b, np.argmax(np.abs(b), axis=1)[:, None], axis=1)
+    heaviest = np.take_along_axis(b, np.argmax(np.abs(b) * first_wins, axis=1)[:, None], axis=1)
     return b * (heaviest.conj() / np.abs(heaviest))
 
 

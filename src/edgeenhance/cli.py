@@ -7,6 +7,7 @@ not at all. Packages that a subcommand needs beyond the device SDK are imported 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import platform
 import signal
@@ -44,9 +45,14 @@ EXTRAS = {  # package to import -> extra that brings it
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code. argparse's own complaints raise SystemExit(2)."""
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args, rest = parser.parse_known_args(argv)
+    if rest and "forward" not in args:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         with _sentences(), _terminated_cleanly():
+            if "forward" in args:
+                return _forward(args.forward, args.function, rest)
             args.run(args)
         return 0
     except KeyboardInterrupt:
@@ -111,15 +117,21 @@ def _add_simulate(commands: Any) -> None:
     p = commands.add_parser("simulate", help="simulate scenes, or a bank of impulse responses for training")
     p.add_argument("scene", metavar="SCENE.toml")
     p.add_argument("-o", "--output", required=True, metavar="DIR")
-    p.add_argument("--seed", type=int, default=0, metavar="N")
+    p.add_argument("--seed", type=int, metavar="N", help="what is drawn (default: the scene file's)")
     p.add_argument("--count", type=_positive, default=1, metavar="N", help="scenes to draw and render (default: 1)")
     p.add_argument("--bank", type=_positive, metavar="N", help="write impulse responses of N scenes instead of sound")
     p.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes; the results do not depend on it")
+    p.add_argument("--speech", metavar="DIR", help="recordings of talkers; synthesized without")
+    p.add_argument("--noise", metavar="DIR", help="recordings of noises; synthesized without")
     p.set_defaults(run=_simulate)
 
 
 def _simulate(args: argparse.Namespace) -> None:
-    raise NotImplementedError
+    from .simulation.simulate import run_simulate
+
+    names = ("seed", "count", "workers", "speech", "noise")
+    settings = {name: getattr(args, name) for name in names}
+    run_simulate(args.scene, args.output, bank=args.bank or 0, **settings)
 
 
 def _positive(text: str) -> int:
@@ -267,28 +279,25 @@ def _hertz(value: float) -> str:
     return f"{value:.0f} Hz" if value < 1000 else f"{value / 1000:.3g} kHz"
 
 
-# ---- train, quantize ----
+# ---- train, quantize: their arguments are known to edgeenhance.models, which is imported only when they run ----
 
 
 def _add_train(commands: Any) -> None:
-    p = commands.add_parser("train", help="train a mask network")
-    p.add_argument("recipe", metavar="RECIPE.toml")
-    p.set_defaults(run=_train)
-
-
-def _train(args: argparse.Namespace) -> None:
-    raise NotImplementedError
+    p = commands.add_parser("train", help="train a mask network from a recipe", add_help=False)
+    p.set_defaults(forward="edgeenhance.models.train", function="run_train")
 
 
 def _add_quantize(commands: Any) -> None:
-    p = commands.add_parser("quantize", help="turn a trained checkpoint into a .tflite file")
-    p.add_argument("checkpoint", metavar="CKPT")
-    p.add_argument("-o", "--output", required=True, metavar="model.tflite")
-    p.set_defaults(run=_quantize)
+    p = commands.add_parser("quantize", help="turn a trained checkpoint into a .tflite file", add_help=False)
+    p.set_defaults(forward="edgeenhance.models.quantize", function="run_quantize")
 
 
-def _quantize(args: argparse.Namespace) -> None:
-    raise NotImplementedError
+def _forward(module_name: str, function: str, rest: list[str]) -> int:
+    """Let a module of edgeenhance.models parse the rest of the command line and run it."""
+    module = importlib.import_module(module_name)
+    parser = argparse.ArgumentParser(f"edgeenhance {module_name.rpartition('.')[2]}")
+    module.add_arguments(parser)
+    return getattr(module, function)(parser.parse_args(rest))
 
 
 # ---- sentences, signals, progress ----

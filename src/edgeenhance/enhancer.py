@@ -38,8 +38,8 @@ class Mask(Protocol):
 class Status:
     """What the enhancer has seen since `reset`.
 
-    hops : processed · bad_frames : frames with NaN, Inf or absurd samples, muted · dead_mics : microphones (from 0) that
-    are silent while others are not · gain : mean gain of the last hop, 0..1
+    hops : processed · bad_frames : frames with NaN, Inf or absurd samples, muted · dead_mics : microphones (from 0)
+    that are silent while others are not · gain : mean gain of the last hop, 0..1
     """
 
     hops: int
@@ -54,7 +54,7 @@ def ee_python_mask(user: Any, features: Any, gains: Any) -> int:
 
 
 class _MaskCall:
-    """Stands between the kernel's mask function and a Mask: views on the kernel's memory, and the error to raise later."""
+    """Between the kernel's mask function and a Mask: views on the kernel's memory, and the error to raise later."""
 
     def __init__(self, mask: Mask) -> None:
         self.mask = mask
@@ -68,7 +68,7 @@ class _MaskCall:
                 self._views = (_view(features, 2 * self._bands), _view(gains, self._bands))
             self.mask.step(*self._views)
             return 0
-        except BaseException as error:  # noqa: B036: must not cross C; raised again after the block
+        except BaseException as error:  # must not cross C; raised again after the block
             self.error = error
             return -1
 

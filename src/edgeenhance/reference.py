@@ -45,7 +45,7 @@ def enhance_reference(
 def _adaptive_beam(
     X: np.ndarray, tables: BeamTables, profile: Profile, T: np.ndarray, mvdr: Mvdr, gains: np.ndarray | None
 ) -> np.ndarray:
-    """Y : (T, F). Hop t uses the covariance of hop t - 1; the covariance starts as the prior at the first hop's level."""
+    """Y : (T, F). Hop t uses the covariance of hop t - 1, which starts as the prior at the first hop's level."""
     goal, used = tables.weights.copy(), tables.weights.copy()
     forget = 1 - np.exp(-profile.hop / profile.sample_rate / mvdr.time_constant)
     presence = None if gains is not None else _presence(tables, profile, T)

@@ -1,0 +1,70 @@
+# make demo · make test · make check · make bench · make bench-quality SPEECH=DIR NOISE=DIR [PEERS=DIR]
+#
+# Everything runs in .venv, made here. After the packages are in, nothing needs the network.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+SHARED ?= ../shared
+SPEECH ?= $(SHARED)/data/bench/speech
+NOISE ?= $(SHARED)/data/bench/noise
+PEERS ?= $(wildcard $(SHARED)/peers)
+CC_STRICT := -std=c99 -Wall -Wextra -Werror -Wno-format-extra-args -Icsrc/include
+SANITIZE := -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -ffp-contract=off
+KERNEL := $(wildcard csrc/*.c csrc/*.h csrc/include/*.h) csrc/binding.py CMakeLists.txt pyproject.toml
+# An editable install knows its files by name: another list of files is another install.
+LIST := $(shell find src simulation models -type f ! -name '*.pyc' | LC_ALL=C sort | cksum | cut -d' ' -f1)
+INSTALLED := .stamps/installed-$(LIST)
+
+.PHONY: demo test test-c test-python check bench bench-quality tools clean
+
+demo: .stamps/eval $(INSTALLED)
+	$(PY) -m edgeenhance.simulation.demo -o demo
+
+test: test-c test-python
+
+test-python: .stamps/dev $(INSTALLED)
+	$(PY) -m pytest -n 2 $(PYTEST)
+
+test-c: | tools
+	@mkdir -p build
+	$(CC) $(CC_STRICT) $(SANITIZE) csrc/*.c tests/c/test_kernel.c -o build/test_kernel -lm
+	./build/test_kernel
+
+check: .stamps/dev $(INSTALLED)
+	bash .ci/check
+
+bench: .stamps/eval $(INSTALLED)
+	$(PY) -m edgeenhance.simulation.bench $(if $(PEERS),--peers $(PEERS))
+
+bench-quality: .stamps/eval $(INSTALLED)
+	$(PY) -m edgeenhance.simulation.quality --speech $(SPEECH) --noise $(NOISE) $(if $(PEERS),--peers $(PEERS)) $(QUALITY)
+
+tools:
+	@missing=; \
+	command -v $(CC) >/dev/null || missing="$$missing gcc"; \
+	command -v g++ >/dev/null || missing="$$missing g++"; \
+	$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
+	$(PYTHON) -c 'import os, sysconfig; open(os.path.join(sysconfig.get_path("include"), "Python.h"))' 2>/dev/null \
+	  || missing="$$missing python3-dev"; \
+	if [ -n "$$missing" ]; then echo "missing tools; install them with: sudo apt-get install$$missing"; exit 1; fi
+	@$(PYTHON) -c 'import sys; sys.exit("EdgeEnhance needs Python 3.10 or newer, got " + sys.version.split()[0] if sys.version_info < (3, 10) else 0)'
+
+$(VENV)/bin/pip: | tools
+	$(PYTHON) -m venv $(VENV)
+
+# The build tools live in the environment too, so that a rebuild works offline.
+.stamps/build: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(VENV)/bin/pip install -q -c constraints.txt pip scikit-build-core cffi cmake ninja
+	@mkdir -p .stamps && touch $@
+
+$(INSTALLED): .stamps/build $(KERNEL)
+	$(VENV)/bin/pip install -q --no-build-isolation --no-deps -e .
+	@rm -f .stamps/installed-* && touch $@
+
+.stamps/eval .stamps/dev: .stamps/%: .stamps/build | $(INSTALLED)
+	$(VENV)/bin/pip install -q -c constraints.txt 'edgeenhance[$*]'
+	@touch $@
+
+clean:
+	rm -rf build .stamps demo $(VENV)

@@ -1,0 +1,30 @@
+"""What tests share: levels in dB, a stand-in for the mask network, recordings of ../shared where there are any."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+settings.register_profile("ci", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("ci")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def level_db(error: np.ndarray, reference: np.ndarray) -> float:
+    """Energy of `error` over energy of `reference`, dB."""
+    energy = np.sum(np.abs(np.asarray(error, np.complex128)) ** 2)
+    return float(10 * np.log10(energy / np.sum(np.abs(np.asarray(reference, np.complex128)) ** 2) + 1e-300))
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20261120)
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    if not SHARED.is_dir():
+        pytest.skip("the recordings in ../shared/data are not here")
+    return SHARED
