@@ -4,6 +4,7 @@ from .arrays import MicArray
 from .beamform import DelayAndSum, Mvdr, Superdirective
 from .enhancer import Enhancer, Status, enhance
 from .errors import EdgeEnhanceError
+from .masknet import MaskNet
 from .profiles import PROFILES, Profile
 
 __version__ = "0.1.0"
@@ -12,6 +13,7 @@ __all__ = [
     "DelayAndSum",
     "EdgeEnhanceError",
     "Enhancer",
+    "MaskNet",
     "MicArray",
     "Mvdr",
     "PROFILES",

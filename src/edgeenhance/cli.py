@@ -83,7 +83,7 @@ def _add_enhance(commands: Any) -> None:
     p.add_argument("--array", metavar="NAME|FILE.toml", help="where the recording is from; default for 1 channel: mono")
     p.add_argument("--profile", default="assist", metavar="NAME", help=f"{' or '.join(PROFILES)} (default: assist)")
     p.add_argument("--beamformer", default="mvdr", metavar="NAME", help=f"{', '.join(BEAMFORMERS)} (default: mvdr)")
-    p.add_argument("--model", default="default", metavar="NAME|FILE", help="mask network, or none (default: the profile's own)")
+    p.add_argument("--model", default="default", metavar="NAME|FILE", help="or none (default: the profile's own)")
     p.add_argument("--look", type=float, default=0.0, metavar="DEG", help="talker's direction; 0 front, 90 left")
     p.add_argument("--strength", type=float, default=1.0, metavar="S", help="0 (input) to 1 (full enhancement)")
     p.add_argument("--ears", default="left", choices=("left", "right", "both"))
@@ -120,7 +120,7 @@ def _add_simulate(commands: Any) -> None:
     p.add_argument("--seed", type=int, metavar="N", help="what is drawn (default: the scene file's)")
     p.add_argument("--count", type=_positive, default=1, metavar="N", help="scenes to draw and render (default: 1)")
     p.add_argument("--bank", type=_positive, metavar="N", help="write impulse responses of N scenes instead of sound")
-    p.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes; the results do not depend on it")
+    p.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes; results do not depend on them")
     p.add_argument("--speech", metavar="DIR", help="recordings of talkers; synthesized without")
     p.add_argument("--noise", metavar="DIR", help="recordings of noises; synthesized without")
     p.set_defaults(run=_simulate)
@@ -221,11 +221,13 @@ def _models(args: argparse.Namespace) -> None:
 def _model_list() -> str:
     from . import masknet
 
+    keys = ("profile", "bands", "quantization", "parameters", "licence")
     rows = []
     for name in masknet.zoo_names():
-        facts = masknet.MaskNet(name).metadata
-        rows.append([name, *(facts.get(key, "") for key in ("profile", "bands", "quantization", "parameters", "licence"))])
-    return table(("model", "profile", "bands", "quantization", "parameters", "licence"), rows) if rows else "no models"
+        path = masknet.zoo_path(name)
+        _, facts = masknet.read_model(path)
+        rows.append([name, f"{path.stat().st_size / 1000:.0f}", *(facts.get(key, "") for key in keys)])
+    return table(("model", "kB", *keys), rows) if rows else "no models in this installation"
 
 
 def _add_info(commands: Any) -> None:
@@ -251,9 +253,10 @@ def _latency_table() -> str:
     for profile in PROFILES.values():
         ms = 1000 / profile.sample_rate
         windows = f"{profile.analysis * ms:g} / {profile.synthesis * ms:g} / {profile.hop * ms:g}"
-        aligned = f"{(profile.synthesis - profile.hop) * ms:g} + {profile.hop * ms:g} block"
+        stream, hop = (profile.synthesis - profile.hop) * ms, profile.hop * ms
+        aligned = f"{stream:g} + {hop:g} = {stream + hop:g}"
         rows.append((profile.name, windows, f"{profile.synthesis * ms:g} + block", aligned))
-    header = ("latency, ms", "analysis / synthesis / hop", "blocks of any size", "blocks of one hop")
+    header = ("latency, ms", "analysis / synthesis / hop", "blocks of any size", "stream + block of one hop")
     return table(header, rows)
 
 
@@ -265,7 +268,7 @@ def _runtime() -> str:
 
 def _cpu_features() -> str:
     """The SIMD extensions that matter here, from Linux's /proc/cpuinfo."""
-    wanted = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "neon", "asimd", "asimddp", "asimdhp", "sve", "i8mm")
+    wanted = "sse4_2 avx avx2 fma avx512f avx512_vnni neon asimd asimddp asimdhp sve i8mm".split()
     try:
         flags = set(Path("/proc/cpuinfo").read_text().replace(":", " ").split())
     except OSError:

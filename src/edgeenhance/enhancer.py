@@ -16,6 +16,7 @@ from .bands import band_centers
 from .beamform import Beamformer, beamformer, design
 from .errors import EdgeEnhanceError
 from .kernel import aligned_memory, check, ffi, lib, pack_hermitian, pointer, to_planar
+from .masknet import MaskNet
 from .profiles import Profile, profile
 
 EARS = {"left": ("left",), "right": ("right",), "both": ("left", "right")}
@@ -348,19 +349,13 @@ def _load_mask(model: str | Mask | None, chosen: Profile) -> Mask | None:
         model = DEFAULT_MODELS[chosen.name]
     if model is None or (isinstance(model, str) and model == "none"):
         return None
-    mask = model if hasattr(model, "step") else _zoo(model)
+    mask = model if hasattr(model, "step") else MaskNet(model)
     if mask.profile != chosen.name:
         raise EdgeEnhanceError(
             f"the model was trained for profile {mask.profile!r}, not {chosen.name!r}; "
             f"pass profile={mask.profile!r} or another model"
         )
     return mask
-
-
-def _zoo(model):
-    from .masknet import MaskNet
-
-    return MaskNet(model)
 
 
 def _degrees(value: float) -> float:

@@ -26,7 +26,7 @@ from .arrays import MicArray, preset_names
 from .enhancer import Enhancer
 from .errors import EdgeEnhanceError
 
-SUFFIXES = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".w64": "W64", ".rf64": "RF64", ".aif": "AIFF", ".aiff": "AIFF"}
+FORMATS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".w64": "W64", ".rf64": "RF64", ".aiff": "AIFF"}
 
 
 class RecordingWarning(RuntimeWarning):
@@ -236,9 +236,9 @@ def _report_bad_frames(reader: Reader, enhancer: Enhancer) -> None:
 
 def _format(path: str | os.PathLike[str]) -> str:
     suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise ValueError(f"cannot tell the format of {path} from its name; end it in {', '.join(SUFFIXES)}")
-    return SUFFIXES[suffix]
+    if suffix not in FORMATS:
+        raise ValueError(f"cannot tell the format of {path} from its name; end it in {', '.join(FORMATS)}")
+    return FORMATS[suffix]
 
 
 def _library(name: str) -> ModuleType:

@@ -2,6 +2,7 @@
  * test_kernel.c: the kernel on its own, as a C user has it. Built with the address and undefined-behaviour sanitizers:
  * every state lives in a block of exactly the size that was asked for, so a byte too far is found.
  */
+#define _POSIX_C_SOURCE 200112L /* posix_memalign: malloc aligns to 8 bytes on 32-bit machines */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,12 +92,19 @@ static void *must(void *memory)
     return memory;
 }
 
+/* A block of exactly `size` bytes, aligned as states want it. */
+static void *block(size_t size)
+{
+    void *memory = NULL;
+    return must(posix_memalign(&memory, 16, size) ? NULL : memory);
+}
+
 static ee_enhancer *make_enhancer(const ee_config *config, void **memory)
 {
     size_t size = ee_enhancer_size(config);
     ee_beam beam = all_tables();
     ee_enhancer *enhancer = NULL;
-    *memory = must(malloc(size));
+    *memory = block(size);
     CHECK("enhancer starts", ee_enhancer_init(&enhancer, *memory, size, config, &beam) == EE_OK);
     return enhancer;
 }
@@ -105,7 +113,7 @@ static void test_fft(void)
 {
     for (int n = EE_MIN_FFT; n <= EE_MAX_FFT; n *= 2) {
         size_t size = ee_fft_size(n);
-        void *memory = must(malloc(size));
+        void *memory = block(size);
         float *x = must(malloc((size_t)n * sizeof(float))), *y = must(malloc((size_t)n * sizeof(float)));
         float *X = must(malloc((size_t)(n + 2) * sizeof(float)));
         ee_fft *fft = NULL;
@@ -133,7 +141,7 @@ static void test_memory_and_configuration(void)
 {
     ee_config config = good_config(EE_BEAM_MVDR, NULL), bad;
     size_t size = ee_enhancer_size(&config);
-    char *memory = must(malloc(size + 16));
+    char *memory = block(size + 16);
     ee_beam beam = all_tables();
     ee_enhancer *enhancer = NULL;
     CHECK("too little memory", ee_enhancer_init(&enhancer, memory, size - 1, &config, &beam) == EE_ERR_MEMORY);
