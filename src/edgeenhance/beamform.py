@@ -79,7 +79,7 @@ class Mvdr:
     """
 
     time_constant: float = 0.4
-    prior_weight: float = 0.1
+    prior_weight: float = 0.3
     solve_hops: int = 8
     white_noise_gain_db: float = WHITE_NOISE_GAIN_DB
     name = "mvdr"

@@ -7,7 +7,6 @@ not at all. Packages that a subcommand needs beyond the device SDK are imported 
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import platform
 import signal
@@ -45,14 +44,9 @@ EXTRAS = {  # package to import -> extra that brings it
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code. argparse's own complaints raise SystemExit(2)."""
-    parser = _parser()
-    args, rest = parser.parse_known_args(argv)
-    if rest and "forward" not in args:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    args = _parser().parse_args(argv)
     try:
         with _sentences(), _terminated_cleanly():
-            if "forward" in args:
-                return _forward(args.forward, args.function, rest)
             args.run(args)
         return 0
     except KeyboardInterrupt:
@@ -282,25 +276,56 @@ def _hertz(value: float) -> str:
     return f"{value:.0f} Hz" if value < 1000 else f"{value / 1000:.3g} kHz"
 
 
-# ---- train, quantize: their arguments are known to edgeenhance.models, which is imported only when they run ----
+# ---- train, quantize ----
 
 
 def _add_train(commands: Any) -> None:
-    p = commands.add_parser("train", help="train a mask network from a recipe", add_help=False)
-    p.set_defaults(forward="edgeenhance.models.train", function="run_train")
+    p = commands.add_parser("train", help="train a mask network from a recipe")
+    p.add_argument("recipe", metavar="RECIPE.toml")
+    p.add_argument("-o", "--output", required=True, metavar="DIR", help="run folder: checkpoint, log, weights")
+    _add_training_data(p)
+    p.add_argument("--valid-bank", required=True, metavar="DIR", help="impulse-response bank to validate on")
+    p.add_argument("--resume", action="store_true", help="go on from the run folder's checkpoint")
+    p.add_argument("--minutes", type=float, metavar="N", help="save and stop after so long")
+    p.add_argument("--workers", type=_positive, default=1, metavar="N", help="mixing processes (default: 1)")
+    p.add_argument("--threads", type=_positive, metavar="N", help="threads of the network's arithmetic")
+    p.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default) or cuda")
+    p.set_defaults(run=_train)
+
+
+def _add_training_data(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--data", required=True, metavar="DIR", help="folder with speech/ and noise/")
+    p.add_argument("--bank", required=True, metavar="DIR", help="impulse responses, of edgeenhance simulate --bank")
+    p.add_argument("--cache", metavar="DIR", help="folder for decoded audio and designed beams")
+
+
+def _train(args: argparse.Namespace) -> None:
+    import torch
+
+    from .models.train import print_record, train
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    names = ("valid_bank", "minutes", "resume", "workers", "cache", "device")
+    settings = {name: getattr(args, name) for name in names}
+    train(args.recipe, data_dir=args.data, bank_dir=args.bank, out=args.output, report=print_record, **settings)
 
 
 def _add_quantize(commands: Any) -> None:
-    p = commands.add_parser("quantize", help="turn a trained checkpoint into a .tflite file", add_help=False)
-    p.set_defaults(forward="edgeenhance.models.quantize", function="run_quantize")
+    p = commands.add_parser("quantize", help="turn a trained checkpoint into a .tflite file")
+    p.add_argument("checkpoint", metavar="CKPT", help="checkpoint.pt of a run folder")
+    p.add_argument("-o", "--output", required=True, metavar="model.tflite")
+    _add_training_data(p)
+    p.add_argument("--quantization", default="16x8", metavar="KIND", help="16x8 (default) or float32")
+    p.set_defaults(run=_quantize)
 
 
-def _forward(module_name: str, function: str, rest: list[str]) -> int:
-    """Let a module of edgeenhance.models parse the rest of the command line and run it."""
-    module = importlib.import_module(module_name)
-    parser = argparse.ArgumentParser(f"edgeenhance {module_name.rpartition('.')[2]}")
-    module.add_arguments(parser)
-    return getattr(module, function)(parser.parse_args(rest))
+def _quantize(args: argparse.Namespace) -> None:
+    from .models.quantize import run_quantize
+
+    settings = {"quantization": args.quantization, "cache": args.cache}
+    report = run_quantize(args.checkpoint, args.output, data_dir=args.data, bank_dir=args.bank, **settings)
+    print(f"{args.output}: {report['snr_db']:.1f} dB from the float network, largest error {report['worst']:.4f}")
 
 
 # ---- sentences, signals, progress ----

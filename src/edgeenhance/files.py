@@ -182,7 +182,7 @@ def _enhanced(blocks: Iterable[np.ndarray], enhancer: Enhancer) -> Iterator[np.n
         y = enhancer.process(x)
         cut = min(late, len(y))
         late -= cut
-        yield y[cut:].reshape(len(y) - cut, -1)
+        yield y[cut:].reshape(-1, len(enhancer.ears))
 
 
 def _and_silence(blocks: Iterable[np.ndarray], frames: int) -> Iterator[np.ndarray]:

@@ -70,6 +70,7 @@ class MaskNet:
         if SIGNATURE not in self._interpreter.get_signature_list():
             raise EdgeEnhanceError(f"{path} has no signature {SIGNATURE!r}; write it with edgeenhance quantize")
         self._kind = kind
+        self._to_input, self._to_q15 = (_to_unit, _to_q15) if kind is np.float32 else (_unchanged, _unchanged)
         self._features, self._gains = inputs["features"]["index"], outputs["gains"]["index"]
         self._states_in = [inputs[f"h{n}"]["index"] for n in range(len(sizes))]
         self._states_out = [outputs[f"h{n}_next"]["index"] for n in range(len(sizes))]
@@ -81,21 +82,30 @@ class MaskNet:
     def step(self, features: np.ndarray, gains: np.ndarray) -> None:
         """One hop. features : (2 * bands,) int16, Q15 · gains : (bands,) int16, written, Q15 0..32767"""
         interpreter = self._interpreter
-        if self._kind is np.float32:
-            features = features.astype(np.float32) / Q15
-        interpreter.set_tensor(self._features, features.reshape(1, -1))
-        for index, state in zip(self._states_in, self._states):  # noqa: B905: called every hop
+        interpreter.set_tensor(self._features, self._to_input(features).reshape(1, -1))
+        for index, state in zip(self._states_in, self._states):
             interpreter.set_tensor(index, state)
         interpreter.invoke()
         self._states = [interpreter.get_tensor(index) for index in self._states_out]
-        out = interpreter.get_tensor(self._gains)[0]
-        if self._kind is np.float32:
-            out = np.rint(out * Q15)
-        np.clip(out, 0, Q15 - 1, out=gains, casting="unsafe")
+        gains[:] = self._to_q15(interpreter.get_tensor(self._gains)[0])
+
+
+def _unchanged(values: np.ndarray) -> np.ndarray:
+    return values
+
+
+def _to_unit(q15: np.ndarray) -> np.ndarray:
+    """Q15 to float32 in [-1, 1)."""
+    return q15.astype(np.float32) / Q15
+
+
+def _to_q15(values: np.ndarray) -> np.ndarray:
+    """0..1 to Q15, 0..32767."""
+    return np.minimum(np.rint(values * Q15), Q15 - 1)
 
 
 def read_model(path: str | os.PathLike[str]) -> tuple[bytes, dict[str, Any]]:
-    """A model file's flatbuffer and metadata, checked; EdgeEnhanceError says what is wrong and how to get a right one."""
+    """A model file's flatbuffer and metadata, checked; EdgeEnhanceError says what is wrong with it and what to do."""
     content = _read(Path(path))
     if len(content) < TRAILER.size + 8 or content[-len(MAGIC) :] != MAGIC:
         raise EdgeEnhanceError(

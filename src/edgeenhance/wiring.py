@@ -22,20 +22,21 @@ INTERPOLATION = 16  # of the cross-correlation
 DEAD_DB = 40.0  # a channel so far below the loudest is dead
 TOLERANCE = 0.06e-3  # s, of a delay: one sample at 16 kHz
 MARGIN = 0.35  # of coherence below its physical least
-TRUST = 0.4  # least height (0..1) of a cross-correlation peak that is believed
+TRUST = 0.4  # least height (0..1) of a cross-correlation peak that is believed,
+STANDS_OUT = 1.5  # if it is so many times as high as the highest among the possible delays
 MAX_SEARCHED = 6  # microphones up to which other channel orders are tried: 720 orders
 
 
 def doubts(x: np.ndarray, sample_rate: int, array: MicArray, channels: Sequence[int] | None = None) -> list[str]:
     """What in the recording contradicts the array; [] where nothing does.
 
-    x : (n, mics) full scale ±1, in the array's order; the first `PROBE_SECONDS` of it count, non-finite samples as
-    zeros · sample_rate : Hz
+    x : (n, mics) full scale ±1, in the array's order; the first `PROBE_SECONDS` count, non-finite samples as zeros
+    sample_rate : Hz
     channels : 1-based file channel of each microphone, for the sentences; default 1, 2, ...
     """
     names = list(channels) if channels is not None else list(range(1, array.mics + 1))
-    x = np.asarray(x[: PROBE_SECONDS * sample_rate], dtype=np.float64)
-    x = np.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0)
+    x = np.array(x[: PROBE_SECONDS * sample_rate], dtype=np.float32)
+    np.nan_to_num(x, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     if array.mics < 2 or len(x) < 4 * FRAME or not x.any() or _any_dead(x):
         return []
     copies = [pair for pair in combinations(range(array.mics), 2) if np.array_equal(x[:, pair[0]], x[:, pair[1]])]
@@ -45,17 +46,17 @@ def doubts(x: np.ndarray, sample_rate: int, array: MicArray, channels: Sequence[
 
 
 def _any_dead(x: np.ndarray) -> bool:
-    power = (x**2).mean(axis=0)
+    power = np.einsum("nm,nm->m", x, x, dtype=np.float64)
     return bool(power.min() < power.max() * 10 ** (-DEAD_DB / 10))
 
 
 @dataclass(frozen=True)
 class _Evidence:
-    """What was measured between all channel pairs, and what the array allows: (mics, mics) each."""
+    """What was measured between all channels, and what the array's microphone pairs allow."""
 
-    delay: np.ndarray  # s, |delay|; 0 where no peak stands out
+    delay: np.ndarray  # [i, j, p]: s, |delay| of channels i, j; 0 unless it stands out against the p-th pair's range
     coherence: np.ndarray  # [i, j, p]: mean magnitude, 0..1, of channels i, j in the p-th microphone pair's band
-    most_delay: np.ndarray  # s
+    most_delay: np.ndarray  # (pairs,) s
     least_coherence: np.ndarray  # (pairs,)
     pairs: tuple[tuple[int, int], ...]
 
@@ -64,21 +65,23 @@ class _Evidence:
         coherence, power = _coherence(x)
         freqs = np.arange(FRAME // 2 + 1) * sample_rate / FRAME
         pairs = tuple(combinations(range(array.mics), 2))
-        distance = np.linalg.norm(array.positions[:, None] - array.positions[None], axis=-1)
-        bands = [_low_band(freqs, distance[pair]) for pair in pairs]
+        distance = np.array([np.linalg.norm(array.positions[i] - array.positions[j]) for i, j in pairs])
+        most_delay = distance / SPEED_OF_SOUND * (np.pi / 2 if array.mount == "head" else 1.0)  # creeping wave
+        bands = [_low_band(freqs, d) for d in distance]
         return cls(
-            delay=_delays(coherence, power > power.max() * 1e-4, sample_rate),
+            delay=_delays(coherence, power > power.max() * 1e-4, sample_rate, most_delay),
             coherence=np.stack([_mean(np.abs(coherence), band) for band in bands], axis=-1),
-            most_delay=distance / SPEED_OF_SOUND * (np.pi / 2 if array.mount == "head" else 1.0),  # creeping wave
-            least_coherence=np.array([_least_coherence(freqs[b], distance[p]) for p, b in zip(pairs, bands)]),
+            most_delay=most_delay,
+            least_coherence=np.array([_least_coherence(freqs[b], d) for b, d in zip(bands, distance)]),
             pairs=pairs,
         )
 
     def misfit(self, order: Sequence[int]) -> np.ndarray:
         """How far each pair lies outside what is possible, with channel order[m] at microphone m: (pairs,)."""
-        late = np.array([self.delay[order[i], order[j]] - self.most_delay[i, j] for i, j in self.pairs])
-        coherent = np.array([self.coherence[order[i], order[j], p] for p, (i, j) in enumerate(self.pairs)])
-        return np.maximum(late - TOLERANCE, 0) / TOLERANCE + np.maximum(self.least_coherence - MARGIN - coherent, 0)
+        measured = [(order[i], order[j], p) for p, (i, j) in enumerate(self.pairs)]
+        late = np.array([self.delay[at] for at in measured]) - self.most_delay - TOLERANCE
+        loose = self.least_coherence - MARGIN - np.array([self.coherence[at] for at in measured])
+        return np.maximum(late, 0) / TOLERANCE + np.maximum(loose, 0)
 
 
 def _misplaced(evidence: _Evidence, array: MicArray, names: list[int]) -> list[str]:
@@ -88,9 +91,9 @@ def _misplaced(evidence: _Evidence, array: MicArray, names: list[int]) -> list[s
     p = int(np.argmax(misfit))
     i, j = evidence.pairs[p]
     reasons = []
-    if evidence.delay[i, j] > evidence.most_delay[i, j] + TOLERANCE:
-        possible = 1e3 * evidence.most_delay[i, j]
-        reasons.append(f"delay {1e3 * evidence.delay[i, j]:.2f} ms where at most {possible:.2f} ms is possible")
+    if evidence.delay[i, j, p] > evidence.most_delay[p] + TOLERANCE:
+        possible = 1e3 * evidence.most_delay[p]
+        reasons.append(f"delay {1e3 * evidence.delay[i, j, p]:.2f} ms where at most {possible:.2f} ms is possible")
     if evidence.coherence[i, j, p] < evidence.least_coherence[p] - MARGIN:
         least = evidence.least_coherence[p]
         reasons.append(f"coherence {evidence.coherence[i, j, p]:.2f} where about {least:.2f} is the least")
@@ -121,17 +124,21 @@ def _coherence(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return cross / scale, power.mean(axis=1)
 
 
-def _delays(coherence: np.ndarray, audible: np.ndarray, sample_rate: int) -> np.ndarray:
-    """|delay| between all channels, s, by the phase transform (Knapp & Carter 1976) over the audible bins."""
-    mics = coherence.shape[1]
-    delay = np.zeros((mics, mics))
-    length = FRAME * INTERPOLATION
+def _delays(coherence: np.ndarray, audible: np.ndarray, sample_rate: int, most_delay: np.ndarray) -> np.ndarray:
+    """|delay| of all channels against the range of every microphone pair, s : (M, M, pairs).
+
+    Phase transform (Knapp & Carter 1976) over the audible bins; 0 where no peak outside the range stands out.
+    """
+    mics, length = coherence.shape[1], FRAME * INTERPOLATION
+    lags = np.minimum(np.arange(length), length - np.arange(length)) / (INTERPOLATION * sample_rate)
+    delay = np.zeros((mics, mics, len(most_delay)))
     for i, j in combinations(range(mics), 2):
         phase = coherence[:, i, j] / (np.abs(coherence[:, i, j]) + 1e-20) * audible
         correlation = np.fft.irfft(phase, length) * length / (2 * max(audible.sum(), 1))
         peak = int(np.argmax(correlation))
-        if correlation[peak] > TRUST:
-            delay[i, j] = delay[j, i] = min(peak, length - peak) / (INTERPOLATION * sample_rate)
+        inside = np.array([correlation[lags <= most + TOLERANCE].max() for most in most_delay])
+        believed = correlation[peak] > np.maximum(TRUST, STANDS_OUT * inside)
+        delay[i, j] = delay[j, i] = np.where(believed, lags[peak], 0.0)
     return delay
 
 

@@ -1,0 +1,226 @@
+"""What the chain costs: microseconds per 10 ms of audio, by stage, next to DTLN in the same run.
+
+    python -m edgeenhance.simulation.bench [--peers DIR] [--array bte-2x2] [--model assist-1]
+
+Every subject processes a second of audio, all of them in turn, round after round; figures are medians over the
+rounds, so that a busy moment of the machine hits all alike. Stages inside the kernel are differences between chains
+that differ by that stage. One thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # before NumPy is loaded
+    os.environ.setdefault(_name, "1")
+
+import numpy as np  # noqa: E402
+
+from .._text import table  # noqa: E402
+from ..arrays import MicArray  # noqa: E402
+from ..beamform import mvdr_weights, prior, relative_steering  # noqa: E402
+from ..enhancer import Enhancer  # noqa: E402
+from ..errors import EdgeEnhanceError  # noqa: E402
+from ..kernel import ffi, lib, pointer  # noqa: E402
+from ..masknet import MaskNet, zoo_names  # noqa: E402
+from ..profiles import PROFILES, Profile  # noqa: E402
+from .peers import Dtln  # noqa: E402
+
+ROUNDS = 30
+SECONDS = 1.0
+Subject = Callable[[], object]
+
+
+class _NoNetwork:
+    """A mask that costs nothing: what is left is the way to Python and back."""
+
+    def __init__(self, mask: MaskNet):
+        self.profile, self.centers = mask.profile, mask.centers
+
+    def reset(self) -> None: ...
+
+    def step(self, features: np.ndarray, gains: np.ndarray) -> None: ...
+
+
+def medians(subjects: dict[str, Subject], rounds: int = ROUNDS) -> dict[str, float]:
+    """Median run time of each subject in µs per 10 ms of audio; every subject stands for `SECONDS` of it."""
+    times: dict[str, list[float]] = {name: [] for name in subjects}
+    for _ in range(rounds + 1):
+        for name, subject in subjects.items():
+            start = time.perf_counter()
+            subject()
+            times[name].append(time.perf_counter() - start)
+    return {name: 1e6 * float(np.median(seconds[1:])) / (100 * SECONDS) for name, seconds in times.items()}
+
+
+def chain_subjects(array: MicArray, profile: Profile, model: str) -> dict[str, Subject]:
+    """Chains that differ by one stage, from the fixed beam to everything hop by hop."""
+    x = _noise(profile, array.mics)
+    settings: dict[str, Any] = {"profile": profile.name}
+    subjects = {
+        "fixed beam": _whole(Enhancer(array, beamformer="superdirective", model="none", **settings), x),
+        "mvdr": _whole(Enhancer(array, beamformer="mvdr", model="none", **settings), x),
+        "mvdr, hop by hop": _by_hop(Enhancer(array, model="none", block=profile.hop, **settings), x),
+    }
+    if model == "none":
+        return subjects
+    mask = MaskNet(model)
+    subjects |= {
+        "no network": _whole(Enhancer(array, model=_NoNetwork(mask), **settings), x),
+        "features": _features(profile, mask.centers),
+        "network step": _network_step(profile, mask),
+        "network invoke": _network_invoke(profile, model),
+        "chain": _whole(Enhancer(array, model=model, **settings), x),
+        "chain, hop by hop": _by_hop(Enhancer(array, model=model, block=profile.hop, **settings), x),
+    }
+    return subjects
+
+
+def reference_subjects(array: MicArray, profile: Profile, peers: str | None) -> dict[str, Subject]:
+    """What others do: DTLN, and an MVDR solve per hop in NumPy."""
+    subjects: dict[str, Subject] = {}
+    if array.mics > 1:
+        subjects["numpy solve"] = _numpy_solve(array, profile)
+    if peers:
+        dtln = Dtln(peers)
+        hops = _noise(profile, 1).reshape(-1, dtln.hop)
+        subjects["dtln"] = lambda: [dtln.step(hop) for hop in hops]
+    return subjects
+
+
+def stages(us: dict[str, float]) -> list[tuple[str, float]]:
+    """Rows (stage, µs per 10 ms) that sum to the last one."""
+    rows = [
+        ("analysis, two fixed beams, synthesis", us["fixed beam"]),
+        ("noise covariance, MVDR solve", us["mvdr"] - us["fixed beam"]),
+    ]
+    if "chain" not in us:
+        rows.append(("Python: a call per hop", us["mvdr, hop by hop"] - us["mvdr"]))
+        return [*rows, ("MVDR alone, hop by hop", us["mvdr, hop by hop"])]
+    network = us["chain"] - us["no network"] - us["network step"]  # what the step costs more inside the chain
+    callback = us["no network"] - us["mvdr"] - us["features"] + network
+    return [
+        *rows,
+        ("features", us["features"]),
+        ("network", us["network invoke"]),
+        ("Python: tensors in and out", us["network step"] - us["network invoke"]),
+        ("Python: from the kernel to the network and back", callback),
+        ("Python: a call per hop", us["chain, hop by hop"] - us["chain"]),
+        ("whole chain, hop by hop", us["chain, hop by hop"]),
+    ]
+
+
+def report(us: dict[str, float], array: MicArray, profile: Profile) -> str:
+    """The tables and what they mean."""
+    rows = stages(us)
+    total = rows[-1][1]
+    header = (f"{array.name}, {array.mics} microphones, {profile.name}", "µs per 10 ms", "share")
+    parts = [table(header, [(name, f"{value:.1f}", f"{100 * value / total:.0f} %") for name, value in rows])]
+    glue = sum(value for name, value in rows if name.startswith("Python"))
+    parts.append(f"Python glue: {glue:.1f} µs of {total:.1f}. Real-time factor {total / 1e4:.4f} on one thread.")
+    others = {"dtln": "DTLN quantized, 1 microphone", "numpy solve": "MVDR solve in NumPy, every hop"}
+    rows = [(title, f"{us[name]:.1f}") for name, title in others.items() if name in us]
+    if rows:
+        parts.append(table(("for comparison", "µs per 10 ms"), rows))
+    if "dtln" in us:
+        parts.append(f"The chain takes {total / us['dtln']:.2f} times what DTLN takes.")
+    return "\n\n".join(parts)
+
+
+# ---- subjects ----
+
+
+def _noise(profile: Profile, channels: int) -> np.ndarray:
+    """A second of noise, whole hops: (n, channels) float32."""
+    hops = int(SECONDS * profile.sample_rate) // profile.hop
+    return 0.1 * np.random.default_rng(0).standard_normal((hops * profile.hop, channels)).astype(np.float32)
+
+
+def _whole(enhancer: Enhancer, x: np.ndarray) -> Subject:
+    return lambda: enhancer.process(x)
+
+
+def _by_hop(enhancer: Enhancer, x: np.ndarray) -> Subject:
+    hops = x.reshape(-1, enhancer.profile.hop, x.shape[1])
+    return lambda: [enhancer.process(hop) for hop in hops]
+
+
+def _features(profile: Profile, centers: np.ndarray) -> Subject:
+    """Band powers of both beams and the network's input; the kernel called directly."""
+    bands, hops = len(centers), _hops(profile)
+    planar = np.random.default_rng(1).standard_normal((2, profile.bins)).astype(np.float32)
+    power, q15 = np.empty((2, bands), np.float32), np.empty(2 * bands, np.int16)
+    state = ffi.new("ee_features *")
+    lib.ee_features_init(state, profile.hop / profile.sample_rate)
+    at, X, out = pointer(np.ascontiguousarray(centers, np.int16), "int16_t"), pointer(planar), pointer(q15, "int16_t")
+    beam, noise = pointer(power[0]), pointer(power[1])
+
+    def run() -> None:
+        for _ in hops:
+            lib.ee_bands_power(at, bands, X, profile.bins, beam)
+            lib.ee_bands_power(at, bands, X, profile.bins, noise)
+            lib.ee_features_update(state, beam, noise, bands, out)
+
+    return run
+
+
+def _network_step(profile: Profile, mask: MaskNet) -> Subject:
+    features, gains = _typical_features(mask), np.zeros(mask.bands, np.int16)
+    return lambda: [mask.step(features, gains) for _ in _hops(profile)]
+
+
+def _network_invoke(profile: Profile, model: str) -> Subject:
+    """The runtime alone: no tensors set or read."""
+    mask = MaskNet(model)
+    return lambda: [mask._interpreter.invoke() for _ in _hops(profile)]
+
+
+def _typical_features(mask: MaskNet) -> np.ndarray:
+    return np.random.default_rng(2).integers(-8000, 8000, 2 * mask.bands).astype(np.int16)
+
+
+def _numpy_solve(array: MicArray, profile: Profile) -> Subject:
+    """The weights of all bins, as a script would compute them: numpy.linalg.solve on (F, M, M), every hop."""
+    reference = array.ear(array.ears[0])
+    d = relative_steering(array, 0.0, profile.freqs, reference)
+    field = prior(array, 0.0, profile.freqs, reference)
+    return lambda: [mvdr_weights(field, d, field, 0.1) for _ in _hops(profile)]
+
+
+def _hops(profile: Profile) -> range:
+    return range(int(SECONDS * profile.sample_rate) // profile.hop)
+
+
+# ---- command ----
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = _parser().parse_args(argv)
+    try:
+        array, profile = MicArray.load(args.array), PROFILES[args.profile]
+        subjects = chain_subjects(array, profile, args.model) | reference_subjects(array, profile, args.peers)
+        print(report(medians(subjects, args.rounds), array, profile))
+        return 0
+    except (ValueError, EdgeEnhanceError, OSError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    default = "assist-1" if "assist-1" in zoo_names() else "none"
+    parser = argparse.ArgumentParser("python -m edgeenhance.simulation.bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--peers", metavar="DIR", help="folder of the DTLN .tflite files")
+    parser.add_argument("--array", default="bte-2x2", metavar="NAME|FILE.toml")
+    parser.add_argument("--profile", default="assist", choices=PROFILES)
+    parser.add_argument("--model", default=default, metavar="NAME|FILE|none", help=f"default: {default}")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

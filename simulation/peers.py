@@ -1,0 +1,152 @@
+"""Other people's enhancers on one microphone, to measure ourselves against.
+
+    log_mmse   the classical one, written here from the papers
+    Dtln       the quantized DTLN network; its two .tflite files are not part of this package (MIT licence,
+               https://github.com/breizhn/DTLN) and are passed as a folder
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from edgeenhance.errors import EdgeEnhanceError
+
+SAMPLE_RATE = 16000
+
+
+def log_mmse(x: np.ndarray, window: int = 512, smoothing: float = 0.98, floor_db: float = -25.0) -> np.ndarray:
+    """Log-spectral amplitude estimator with decision-directed a-priori SNR; no delay.
+
+    x : (n,) noisy, 16 kHz · window : samples, square-root Hann, half overlapped · smoothing : of the a-priori SNR
+    floor_db : least a-priori SNR -> (n,) float32
+    Source: Ephraim & Malah 1985, eq. 20 (gain) and Ephraim & Malah 1984, eq. 51 (decision-directed SNR).
+    """
+    from scipy.special import exp1
+
+    X = _stft(np.asarray(x, dtype=np.float64), window)
+    power = np.abs(X) ** 2 + 1e-20
+    noise = noise_power(power)
+    previous = np.zeros(power.shape[1])  # |S|^2 of the frame before
+    Y = np.empty_like(X)
+    for t in range(len(X)):
+        posterior = np.minimum(power[t] / noise[t], 1e4)
+        prior = smoothing * previous / noise[t] + (1 - smoothing) * np.maximum(posterior - 1, 0)
+        prior = np.maximum(prior, 10 ** (floor_db / 10))
+        wiener = prior / (1 + prior)
+        Y[t] = X[t] * np.minimum(wiener * np.exp(0.5 * exp1(np.maximum(wiener * posterior, 1e-10))), 1.0)
+        previous = np.abs(Y[t]) ** 2
+    return _istft(Y, window, len(x)).astype(np.float32)
+
+
+def noise_power(power: np.ndarray) -> np.ndarray:
+    """Unbiased noise power tracking by speech presence probability.
+
+    power : (T, F) noisy periodogram, 16 ms apart; the first five frames start the estimate -> (T, F)
+    Source: Gerkmann & Hendriks 2012, "Unbiased MMSE-based noise power estimation with low complexity and low tracking
+    delay", algorithm 1, constants as there.
+    """
+    presence_snr = 10**1.5
+    noise = power[:5].mean(axis=0)
+    presence = np.zeros(power.shape[1])
+    track = np.empty_like(power)
+    for t, frame in enumerate(power):
+        absent = (1 + presence_snr) * np.exp(-np.minimum(frame / noise, 200) * presence_snr / (1 + presence_snr))
+        probability = 1 / (1 + absent)
+        presence = 0.9 * presence + 0.1 * probability
+        probability = np.where(presence > 0.99, np.minimum(probability, 0.99), probability)  # keep from stagnation
+        noise = 0.8 * noise + 0.2 * (probability * noise + (1 - probability) * frame)
+        track[t] = noise
+    return track
+
+
+class Dtln:
+    """Quantized DTLN (Westhausen & Meyer 2020), streaming, one thread: 16 kHz mono, 32 ms latency.
+
+    folder : where dtln_quant_1.tflite and dtln_quant_2.tflite are
+    Frame 512, hop 128, no window; magnitude mask, then a learned basis on the time signal; states are fed back.
+    """
+
+    window, hop = 512, 128
+    delay = window - hop  # samples, of the overlap-add
+
+    def __init__(self, folder: str | os.PathLike[str]):
+        self._mask = _Interpreter(Path(folder) / "dtln_quant_1.tflite")
+        self._decode = _Interpreter(Path(folder) / "dtln_quant_2.tflite")
+        self.reset()
+
+    def reset(self) -> None:
+        self._mask.reset()
+        self._decode.reset()
+        self._history = np.zeros(self.window, np.float32)
+        self._overlap = np.zeros(self.window, np.float32)
+
+    def step(self, hop: np.ndarray) -> np.ndarray:
+        """hop : (128,) float32 -> (128,) float32, 384 samples late."""
+        self._history = np.concatenate([self._history[self.hop :], hop])
+        X = np.fft.rfft(self._history)
+        mask = self._mask.run(np.abs(X).astype(np.float32)[None, None])
+        block = np.fft.irfft(X * mask[0, 0]).astype(np.float32)
+        self._overlap = np.concatenate([self._overlap[self.hop :], np.zeros(self.hop, np.float32)])
+        self._overlap += self._decode.run(block[None, None])[0, 0]
+        return self._overlap[: self.hop].copy()
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Enhance a whole signal, delay compensated: (n,) -> (n,) float32."""
+        self.reset()
+        n = len(x)
+        hops = -(-(n + self.delay) // self.hop)
+        padded = np.zeros(hops * self.hop, np.float32)
+        padded[:n] = x
+        y = np.concatenate([self.step(hop) for hop in padded.reshape(hops, self.hop)])
+        return y[self.delay : self.delay + n]
+
+
+class _Interpreter:
+    """One TFLite cell whose input 0 is the signal and input 1 the state."""
+
+    def __init__(self, path: Path):
+        from ai_edge_litert.interpreter import Interpreter
+
+        if not path.is_file():
+            raise EdgeEnhanceError(f"{path} does not exist; pass the folder that holds the DTLN .tflite files")
+        self._tflite = Interpreter(model_path=str(path), num_threads=1)
+        self._tflite.allocate_tensors()
+        self._signal, self._state = (d["index"] for d in self._tflite.get_input_details())
+        self._state_shape = self._tflite.get_input_details()[1]["shape"]
+        self._result, self._next = (d["index"] for d in self._tflite.get_output_details())
+
+    def reset(self) -> None:
+        self._memory = np.zeros(self._state_shape, np.float32)
+
+    def run(self, signal: np.ndarray) -> np.ndarray:
+        self._tflite.set_tensor(self._signal, signal)
+        self._tflite.set_tensor(self._state, self._memory)
+        self._tflite.invoke()
+        self._memory = self._tflite.get_tensor(self._next)
+        return self._tflite.get_tensor(self._result)
+
+
+def _stft(x: np.ndarray, window: int) -> np.ndarray:
+    """Square-root Hann, half overlap, half a window of zeros in front: (n,) -> (T, F)."""
+    hop = window // 2
+    frames = -(-len(x) // hop) + 1
+    padded = np.zeros((frames + 1) * hop)
+    padded[hop : hop + len(x)] = x
+    index = np.arange(window) + hop * np.arange(frames)[:, None]
+    return np.fft.rfft(padded[index] * _root_hann(window))
+
+
+def _istft(X: np.ndarray, window: int, n: int) -> np.ndarray:
+    hop = window // 2
+    frames = np.fft.irfft(X) * _root_hann(window)
+    y = np.zeros((len(X) + 1) * hop)
+    for t, frame in enumerate(frames):
+        y[t * hop : t * hop + window] += frame
+    return y[hop : hop + n]
+
+
+def _root_hann(window: int) -> np.ndarray:
+    return np.sin(np.pi * (np.arange(window) + 0.5) / window)

@@ -1,0 +1,33 @@
+"""Suites: fixed sets of scenes that everybody measures on.
+
+A suite is a TOML file: `[defaults]` in the layout of a scene file, and `[[scenes]]` whose keys go before them, each
+with a seed of its own. `load_suite("bench")` is the benchmark. `train.toml` in the same folder is no suite but a scene
+file of ranges, for banks.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .._toml import load_toml
+from .scene import Scene, draw
+
+FOLDER = Path(__file__).parent / "suites"
+
+
+def load_suite(name: str | os.PathLike[str]) -> list[Scene]:
+    """The scenes of a suite, by name (a file in `suites/`) or by path; ValueError if it has none, or for wrong ones."""
+    path = FOLDER / f"{name}.toml" if (FOLDER / f"{name}.toml").exists() else Path(name)
+    suite = load_toml(path)
+    scenes = suite.get("scenes")
+    if not scenes:
+        raise ValueError(f"{path} is no suite; it needs [[scenes]]")
+    return [draw(_merged(suite.get("defaults", {}), scene), folder=path.parent) for scene in scenes]
+
+
+def _merged(defaults: dict, scene: dict) -> dict:
+    """Tables are merged key by key, everything else is replaced."""
+    tables = [key for key in defaults.keys() & scene.keys() if isinstance(scene[key], dict)]
+    both = {key: {**defaults[key], **scene[key]} for key in tables}
+    return {**defaults, **scene, **both}
