@@ -10,26 +10,22 @@ that differ by that stage. One thread.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # before NumPy is loaded
-    os.environ.setdefault(_name, "1")
+import numpy as np
 
-import numpy as np  # noqa: E402
-
-from .._text import table  # noqa: E402
-from ..arrays import MicArray  # noqa: E402
-from ..beamform import mvdr_weights, prior, relative_steering  # noqa: E402
-from ..enhancer import Enhancer  # noqa: E402
-from ..errors import EdgeEnhanceError  # noqa: E402
-from ..kernel import ffi, lib, pointer  # noqa: E402
-from ..masknet import MaskNet, zoo_names  # noqa: E402
-from ..profiles import PROFILES, Profile  # noqa: E402
-from .peers import Dtln  # noqa: E402
+from .._text import table
+from ..arrays import MicArray
+from ..beamform import mvdr_weights, prior, relative_steering
+from ..enhancer import Enhancer
+from ..errors import EdgeEnhanceError
+from ..kernel import ffi, lib, pointer
+from ..masknet import MaskNet, zoo_names
+from ..profiles import PROFILES, Profile
+from .peers import Dtln
 
 ROUNDS = 30
 SECONDS = 1.0

@@ -9,6 +9,7 @@ chain, writes sound files and a picture, and prints what was gained, the latency
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -45,16 +46,16 @@ SENTENCES = {  # file: espeak-ng's options and the text; the clips say the same
 }
 SCENE: dict[str, Any] = {
     "seed": 3,
-    "snr_db": 0.0,
+    "snr_db": 2.0,
     "level_dbfs": -26.0,
-    "room": {"dimensions_m": [6.0, 4.5, 2.7], "rt60_s": 0.35},
+    "room": {"dimensions_m": [6.0, 4.5, 2.7], "rt60_s": 0.3},
     "array": {"name": "bte-2x2", "position_m": [2.6, 2.1, 1.3], "azimuth_deg": 20.0},
     "talkers": [
-        {"azimuth_deg": 0.0, "distance_m": 1.2},
-        {"azimuth_deg": -75.0, "distance_m": 1.6, "start_s": 1.0, "level_db": 0.0},
+        {"azimuth_deg": 0.0, "distance_m": 1.0},
+        {"azimuth_deg": -75.0, "distance_m": 1.6, "start_s": 1.0, "level_db": 4.0},
     ],
     "noises": [{"kind": "pink", "azimuth_deg": 140.0, "distance_m": 1.8, "level_db": -4.0}],
-    "diffuse": {"kind": "babble", "directions": 16, "level_db": 0.0},
+    "diffuse": {"kind": "babble", "directions": 16, "level_db": -3.0},
 }
 
 
@@ -68,8 +69,8 @@ def make_demo(folder: Path, model: str) -> str:
     best = list(signals)[-1]
     write_sounds(folder, {"microphones": rendered.mix, "noisy": noisy, "enhanced": signals[best], "target": target})
     panels = [
-        ("left front microphone" + _scores(scored["reference microphone"]), noisy),
-        (best + _scores(scored[best]), signals[best]),
+        ("before, left front microphone" + _scores(scored["reference microphone"]), noisy),
+        (f"after, {best}" + _scores(scored[best]), signals[best]),
         ("target alone, direct and early sound", target),
     ]
     with atomic_path(folder / "before-after.png") as temporary:
@@ -110,7 +111,7 @@ def enhanced(scene: Scene, mix: np.ndarray, model: str) -> dict[str, np.ndarray]
     """Results by name, the full chain last; mix : (n, mics)."""
     results = {"beamformer (MVDR)": enhance(mix, SAMPLE_RATE, scene.array, model="none")}
     if model != "none":
-        results[f"full chain (MVDR + {model})"] = enhance(mix, SAMPLE_RATE, scene.array, model=model)
+        results[f"full chain (MVDR + {Path(model).stem})"] = enhance(mix, SAMPLE_RATE, scene.array, model=model)
     return results
 
 
@@ -191,7 +192,8 @@ def _scores(values: dict[str, float]) -> str:
 def _files_text(folder: Path) -> str:
     return (
         f"Look at {folder / 'before-after.png'}, listen to noisy.wav, enhanced.wav and target.wav beside it. Try\n"
-        f"  edgeenhance enhance {folder / 'microphones.wav'} --array bte-2x2 --ears both -o out.wav"
+        f"  {os.path.relpath(sys.executable)} -m edgeenhance enhance {folder / 'microphones.wav'} "
+        "--array bte-2x2 --ears both -o out.wav"
     )
 
 

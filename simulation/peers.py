@@ -1,8 +1,8 @@
 """Other people's enhancers on one microphone, to measure ourselves against.
 
-    log_mmse   the classical one, written here from the papers
-    Dtln       the quantized DTLN network; its two .tflite files are not part of this package (MIT licence,
-               https://github.com/breizhn/DTLN) and are passed as a folder
+log_mmse   the classical one, written here from the papers
+Dtln       the quantized DTLN network; its two .tflite files are not part of this package (MIT licence,
+           https://github.com/breizhn/DTLN) and are passed as a folder
 """
 
 from __future__ import annotations

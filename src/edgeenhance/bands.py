@@ -99,4 +99,3 @@ def features_reference(beam: np.ndarray, noise: np.ndarray | None, hop_seconds: 
     log_noise = np.full_like(log_beam, -np.inf) if noise is None else np.log2(noise + FEATURE_FLOOR)
     scaled = (np.concatenate([log_beam, log_noise], 1) - level[:, None]) * (32768 / 16)
     return np.rint(np.clip(scaled, -32768, 32767))
-

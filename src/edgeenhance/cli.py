@@ -25,6 +25,7 @@ from ._text import table
 from .arrays import MicArray, preset_names
 from .beamform import BEAMFORMERS, beamformer, directivity_index
 from .errors import EdgeEnhanceError
+from .kernel import lib
 from .profiles import PROFILES
 
 EXTRAS = {  # package to import -> extra that brings it
@@ -92,9 +93,7 @@ def _enhance(args: argparse.Namespace) -> None:
     names = ("profile", "beamformer", "model", "look", "strength", "ears", "cues")
     settings = {name: getattr(args, name) for name in names}
     with _progress(Path(args.input).name, "frames") as progress:
-        enhance_file(
-            args.input, args.output, array=args.array, channels=args.channels, progress=progress, **settings
-        )
+        enhance_file(args.input, args.output, array=args.array, channels=args.channels, progress=progress, **settings)
 
 
 def _channels(text: str) -> list[int]:
@@ -233,6 +232,7 @@ def _info(args: argparse.Namespace) -> None:
         ("edgeenhance", metadata.version("edgeenhance")),
         ("Python", f"{platform.python_version()} on {platform.platform()}"),
         ("NumPy", np.__version__),
+        ("kernel", f"{lib.EE_VERSION_MAJOR}.{lib.EE_VERSION_MINOR}"),
         ("TFLite runtime", _runtime()),
         ("CPU", f"{platform.machine()}, {os.cpu_count()} cores; {_cpu_features()}"),
         ("arrays", ", ".join(preset_names())),
@@ -257,7 +257,7 @@ def _latency_table() -> str:
 def _runtime() -> str:
     from . import masknet
 
-    return masknet.runtime_name()
+    return masknet.runtime_name() or "none: only --model none works (pip install ai-edge-litert)"
 
 
 def _cpu_features() -> str:
@@ -379,10 +379,16 @@ def _progress(title: str, unit: str) -> Iterator[Callable[[int, int], None] | No
     except ModuleNotFoundError:
         yield None
         return
-    with tqdm(desc=title, unit=unit, unit_scale=True, disable=not sys.stderr.isatty(), leave=False) as bar:
+    bars: list[Any] = []
 
-        def update(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
+    def update(done: int, total: int) -> None:
+        if not bars:  # not before the first block: warnings are printed until then
+            quiet = not sys.stderr.isatty()
+            bars.append(tqdm(desc=title, total=total, unit=unit, unit_scale=True, disable=quiet, leave=False))
+        bars[0].update(done - bars[0].n)
 
+    try:
         yield update
+    finally:
+        for bar in bars:
+            bar.close()

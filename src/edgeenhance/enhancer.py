@@ -179,7 +179,7 @@ class Enhancer:
 
     def _samples(self, x: np.ndarray) -> np.ndarray:
         x, mics = np.asarray(x), self.array.mics
-        if not np.issubdtype(x.dtype, np.floating):
+        if x.dtype.kind != "f":
             raise TypeError(f"got {x.dtype} samples; pass floats of full scale ±1 (divide int16 by 32768)")
         if x.ndim == 1 and mics == 1:
             x = x[:, None]
@@ -190,6 +190,8 @@ class Enhancer:
                 f"got a block of {len(x)} samples; with block={self.block} blocks are multiples of the hop, "
                 f"{self.profile.hop} (block=None takes any size)"
             )
+        if x.dtype == np.float32:
+            return np.ascontiguousarray(x)
         with np.errstate(over="ignore"):  # float64 beyond float32 becomes Inf, and is muted
             return np.ascontiguousarray(x, np.float32)
 

@@ -246,8 +246,7 @@ def _library(name: str) -> ModuleType:
         return importlib.import_module(name)
     except (ImportError, OSError) as error:  # OSError: the wheel is there, the C library is not
         raise EdgeEnhanceError(
-            f"sound files need the package {name}, which cannot be imported ({error}): "
-            "pip install 'edgeenhance[files]'"
+            f"sound files need the package {name}, which cannot be imported ({error}): pip install 'edgeenhance[files]'"
         ) from error
 
 

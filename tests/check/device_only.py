@@ -1,4 +1,4 @@
-"""The installed wheel with its device dependencies alone enhances a clip. Run by `make check` outside the source tree."""
+"""The installed wheel, with its device dependencies alone, enhances a clip. Run by `make check` outside the tree."""
 
 import sys
 

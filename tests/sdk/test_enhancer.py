@@ -339,7 +339,7 @@ import ctypes, numpy as np
 from edgeenhance import Enhancer
 from edgeenhance.kernel import lib, pointer
 class Mallinfo(ctypes.Structure):
-    _fields_ = [(str(i), ctypes.c_size_t) for i in range(7)] + [("used", ctypes.c_size_t)] + [("a", ctypes.c_size_t * 2)]
+    _fields_ = [(name, ctypes.c_size_t) for name in ("0", "1", "2", "3", "4", "5", "6", "used", "8", "9")]
 info = ctypes.CDLL(None).mallinfo2
 info.restype = Mallinfo
 e = Enhancer("bte-2x2", model="none")

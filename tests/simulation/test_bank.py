@@ -4,15 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from edgeenhance._toml import load_toml
+from edgeenhance.arrays import MicArray
+from edgeenhance.errors import EdgeEnhanceError
 from edgeenhance.simulation import bank as banks
 from edgeenhance.simulation.bank import make_bank, scene_item
 from edgeenhance.simulation.jobs import run_jobs
 from edgeenhance.simulation.random_arrays import kind_names, random_array
 from edgeenhance.simulation.scene import draw, scene_seed
-
-from edgeenhance._toml import load_toml
-from edgeenhance.arrays import MicArray
-from edgeenhance.errors import EdgeEnhanceError
 
 TRAIN = load_toml(Path(banks.__file__).parent / "suites" / "train.toml")
 

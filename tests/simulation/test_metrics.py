@@ -4,6 +4,7 @@
 
 import numpy as np
 import pytest
+
 from edgeenhance.simulation import metrics
 from edgeenhance.simulation.metrics import MetricWarning
 

@@ -9,10 +9,9 @@ pytest.importorskip("pyroomacoustics")
 pytest.importorskip("pesq")
 pytest.importorskip("pystoi")
 
+from edgeenhance import EdgeEnhanceError
 from edgeenhance.simulation import metrics, peers, quality
 from edgeenhance.simulation.suite import load_suite
-
-from edgeenhance import EdgeEnhanceError
 
 SUITE = """
 [defaults]

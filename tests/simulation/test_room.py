@@ -3,11 +3,11 @@
 import numpy as np
 import pyroomacoustics as pra
 import pytest
-from edgeenhance.simulation import room as rooms
-from edgeenhance.simulation.room import LEAD, SAMPLE_RATE, Room
 from scipy.signal import butter, sosfilt
 
 from edgeenhance.arrays import MicArray, direction
+from edgeenhance.simulation import room as rooms
+from edgeenhance.simulation.room import LEAD, SAMPLE_RATE, Room
 from edgeenhance.sphere import SPEED_OF_SOUND
 from tests.conftest import level_db
 

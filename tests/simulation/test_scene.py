@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+
+from edgeenhance._toml import parse_toml
+from edgeenhance.errors import EdgeEnhanceError
 from edgeenhance.simulation import scene as scenes
 from edgeenhance.simulation.draw import resolve
 from edgeenhance.simulation.render import speaking
@@ -15,9 +18,6 @@ from edgeenhance.simulation.scene import Scene, draw, scene_seed
 from edgeenhance.simulation.simulate import run_simulate, simulate
 from edgeenhance.simulation.suite import load_suite
 from edgeenhance.simulation.toml_text import toml_text
-
-from edgeenhance._toml import parse_toml
-from edgeenhance.errors import EdgeEnhanceError
 
 EXAMPLES = sorted((Path(scenes.__file__).parent / "scenes").glob("*.toml"))
 RANGES = {
