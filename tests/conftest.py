@@ -1,10 +1,16 @@
 """What tests share: levels in dB, a stand-in for the mask network, recordings of ../shared where there are any."""
 
+import os
 from pathlib import Path
 
-import numpy as np
-import pytest
-from hypothesis import settings
+# One thread per test process, set before NumPy and torch load: tests run side by side, and threads that wait for
+# each other on too few cores make small networks a hundred times slower.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 settings.register_profile("ci", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("ci")
