@@ -199,9 +199,13 @@ class Enhancer:
         lib.ee_enhancer_status(self._enhancer, self._status)
         dead = self._status.dead_mics
         if dead & ~self._dead:
-            warnings.warn(f"{_microphones(dead)} of array {self.array.name!r} is silent; going on without it",
-                          RuntimeWarning, stacklevel=3)  # fmt: skip
+            mics = ", ".join(str(mic) for mic in self._bits(dead))
+            sentence = f"microphone {mics} of {self.array.name!r} (counted from 0) is silent; going on without it"
+            warnings.warn(sentence, RuntimeWarning, stacklevel=3)
         self._dead = dead
+
+    def _bits(self, dead: int) -> tuple[int, ...]:
+        return tuple(mic for mic in range(self.array.mics) if dead >> mic & 1)
 
     def reset(self) -> None:
         """Forget the signal: as new. look, strength and cues stay."""
@@ -262,8 +266,7 @@ class Enhancer:
     def status(self) -> Status:
         lib.ee_enhancer_status(self._enhancer, self._status)
         status = self._status
-        dead = tuple(mic for mic in range(self.array.mics) if status.dead_mics >> mic & 1)
-        return Status(status.hops, status.bad_frames, dead, status.gain)
+        return Status(status.hops, status.bad_frames, self._bits(status.dead_mics), status.gain)
 
     def __repr__(self) -> str:
         model = getattr(self._mask, "name", "none") if self._mask else "none"
@@ -370,9 +373,3 @@ def _unit(name: str, value: float) -> float:
     if not 0 <= value <= 1:
         raise ValueError(f"got {name}={value!r}; pass a number from 0 to 1")
     return float(value)
-
-
-def _microphones(bits: int) -> str:
-    """The set bits as "microphone 2" or "microphones 2, 3", counted from 1 as on a cable."""
-    numbers = [str(mic + 1) for mic in range(lib.EE_MAX_MICS) if bits >> mic & 1]
-    return f"microphone{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"

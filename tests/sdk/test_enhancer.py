@@ -234,7 +234,7 @@ def test_faults_pass_without_poisoning_the_stream(fault, beamformer, rng):
 def test_a_dead_microphone_is_named_and_left_out(rng):
     x = scene(rng, 3)
     enhancer = Enhancer("bte-2x2", model="none")
-    with pytest.warns(RuntimeWarning, match="microphone 3 of array 'bte-2x2' is silent"):
+    with pytest.warns(RuntimeWarning, match="microphone 2 of 'bte-2x2' .* is silent"):
         enhancer.process(gap(x, 0, 16000, 32000, 2))
     assert enhancer.status.dead_mics == (2,)
     with warnings.catch_warnings():
