@@ -130,7 +130,7 @@ def test_bad_samples_give_a_finite_file(enhance, clip, kind):
     sf.write(path, x, RATE, subtype="FLOAT")
     code, err, output = enhance("--array", "bte-2x2", path=path)
     assert code == 0 and np.isfinite(output).all()
-    assert {"nan": "101 frames", "dead": "icrophone 3"}.get(kind, "") in err
+    assert {"nan": "101 frames", "dead": "microphone 2 "}.get(kind, "") in err
 
 
 # ---- enhance: bad input ----
