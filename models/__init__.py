@@ -1,0 +1,9 @@
+"""Mask networks: from recordings and impulse responses to a model file. Needs the extra `train`; nothing is imported here.
+
+    recipe      what to train, on which data              network     the networks, one hop as a graph
+    corpus      recordings, decoded and split by talker   losses      what training minimises
+    bank        impulse responses and their beams         train       steps, checkpoints, resuming
+    data        mixtures, item by item                    validate    scores on unheard talkers
+    adaptive    MVDR along an item                        graph       calibration; tflite_writer, quantize: the file
+    features    what the device computes, in torch        zoo/        finished models with recipes and cards
+"""

@@ -1,0 +1,91 @@
+"""The device's spectra and features for whole recordings, in torch: training sees what the device computes.
+
+    spectra · signal                STFT and overlap-add of edgeenhance.stft, all hops at once
+    Bands                           band powers, gains per bin, Q15 features of edgeenhance.bands
+    to_float                        Q15 integers to the network's [-1, 1)
+
+Digital silence is the one difference: the device skips a hop of zeros, these functions do not.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from edgeenhance.bands import FEATURE_FLOOR, band_matrix
+from edgeenhance.profiles import Profile
+from edgeenhance.stft import windows
+
+Q15 = 32768
+FEATURE_RANGE = 16.0  # doublings of power from the level to either end of the feature scale
+
+
+def spectra(x: torch.Tensor, profile: Profile) -> torch.Tensor:
+    """STFT : (..., n) -> (..., hops, bins) complex; frame t ends with hop t, zeros before the start."""
+    hops = x.shape[-1] // profile.hop
+    padded = torch.nn.functional.pad(x[..., : hops * profile.hop], (profile.analysis - profile.hop, 0))
+    window = torch.as_tensor(windows(profile)[0], dtype=x.dtype, device=x.device)
+    return torch.fft.rfft(padded.unfold(-1, profile.analysis, profile.hop) * window)
+
+
+def signal(spectrum: torch.Tensor, profile: Profile) -> torch.Tensor:
+    """Overlap-add : (hops, bins) -> (hops * hop,), aligned with what was analysed; the last hop stays incomplete."""
+    window = torch.as_tensor(windows(profile)[1], dtype=spectrum.real.dtype, device=spectrum.device)
+    frames = torch.fft.irfft(spectrum, profile.analysis)[:, -profile.synthesis :] * window
+    halves = frames.reshape(len(frames), 2, profile.hop)
+    tail = torch.zeros_like(halves[:1, 0])
+    added = torch.cat([tail, halves[:, 1]]) + torch.cat([halves[:, 0], tail])
+    return added[1:].flatten()
+
+
+def to_float(q15: torch.Tensor) -> torch.Tensor:
+    """Q15 integers (...) -> float32 in [-1, 1)."""
+    return q15.to(torch.float32) / Q15
+
+
+class Bands:
+    """Band powers and features of a set of bands. centers : (bands,) bins, see edgeenhance.bands.band_centers."""
+
+    def __init__(self, centers: np.ndarray, profile: Profile) -> None:
+        matrix = band_matrix(centers, profile.bins)
+        self.profile = profile
+        self.matrix = torch.as_tensor(matrix, dtype=torch.float32)  # (bands, bins)
+        self._mean = torch.as_tensor(matrix / matrix.sum(1, keepdims=True), dtype=torch.float32).T.contiguous()
+
+    def power(self, spectrum: torch.Tensor) -> torch.Tensor:
+        """Mean power per band : (..., bins) complex64 -> (..., bands)."""
+        return (spectrum.real.square() + spectrum.imag.square()) @ self._mean
+
+    def expand(self, gains: torch.Tensor) -> torch.Tensor:
+        """Gains per bin : (..., bands) -> (..., bins)."""
+        return gains @ self.matrix.to(gains.device)
+
+    def features(self, beam: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
+        """Q15 features : (hops, 2 * bands) int16, as edgeenhance.bands.Features yields them hop by hop.
+
+        beam, noise : (hops, bands) band powers; noise None: one microphone, its half at the floor
+        """
+        log_beam = torch.log2(beam + FEATURE_FLOOR)
+        level = self._level(log_beam.mean(1))
+        halves = [_scaled(log_beam, level)]
+        if noise is None:
+            halves.append(torch.full_like(halves[0], -Q15))
+        else:
+            halves.append(_scaled(torch.log2(noise + FEATURE_FLOOR), level))
+        return torch.cat(halves, 1).to(torch.int16)
+
+    def _level(self, mean: torch.Tensor) -> torch.Tensor:
+        seconds = self.profile.hop / self.profile.sample_rate
+        rise, fall = 1 - math.exp(-seconds / 0.5), 1 - math.exp(-seconds / 4.0)
+        values = mean.tolist()
+        current, levels = values[0] if values else 0.0, []
+        for value in values:
+            current += (rise if value > current else fall) * (value - current)
+            levels.append(current)
+        return torch.tensor(levels, dtype=mean.dtype).unsqueeze(1)
+
+
+def _scaled(log_power: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+    return torch.round((log_power - level) * (Q15 / FEATURE_RANGE)).clamp(-Q15, Q15 - 1)
