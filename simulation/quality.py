@@ -1,6 +1,6 @@
 """The quality benchmark: fixed scenes, several systems, paired differences with 95 % intervals.
 
-    python -m edgeenhance.simulation.quality --speech DIR --noise DIR [--peers DIR] [-o quality.md]
+    python -m edgeenhance.simulation.quality --speech DIR --noise DIR [--peers DIR] [-o quality.md] [--gate]
 
 Every scene of a suite is rendered and given to every system; each result is scored against the target's direct and
 early sound at the reference microphone, delays compensated. A system is named by what it does:
@@ -229,6 +229,32 @@ def _titles() -> list[str]:
     return [metrics.TITLES[metric] for metric in metrics.METRICS]
 
 
+# ---- gate ----
+
+# system, baseline, metric, least mean difference. Each lower bound of the interval must lie above 0 where the least
+# difference does.
+GATE = (
+    ("mvdr+assist-1", "noisy", "estoi", 0.09),
+    ("mvdr+assist-1", "noisy", "pesq", 0.12),
+    ("mvdr+assist-1", "mvdr", "estoi", 0.0),
+    ("mvdr+assist-1", "log-mmse", "estoi", 0.0),
+    ("mvdr+assist-1", "dtln", "estoi", 0.0),
+    ("mvdr", "superdirective", "estoi", 0.0),
+)
+
+
+def misses(records: Sequence[Record]) -> list[str]:
+    """What the gate asks for and the records do not show, a sentence each; systems that did not run are left out."""
+    names, out = _names(records), []
+    for name, baseline, metric, least in GATE:
+        if not {name, baseline} <= set(names):
+            continue
+        found = compare(records, name, baseline, metric)
+        if not (found.mean >= least and (least == 0 or found.low > 0)):
+            out.append(f"{name} − {baseline}: {metric} {found.format()}, expected at least {least:+.3f}")
+    return out
+
+
 # ---- command ----
 
 
@@ -241,7 +267,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(text)
         if args.output:
             _write(args.output, text, records)
-        return 0
+        missed = misses(records) if args.gate else []
+        for sentence in missed:
+            print(f"gate: {sentence}", file=sys.stderr)
+        return 1 if missed else 0
     except (ValueError, TypeError, EdgeEnhanceError, OSError) as error:
         print(f"quality: {error}", file=sys.stderr)
         return 2
@@ -257,6 +286,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scenes", type=int, metavar="N", help="the first N scenes only")
     parser.add_argument("--true-look", action="store_true", help="steer to the target, not to the front")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
+    parser.add_argument("--gate", action="store_true", help="exit 1 where assist-1 misses what it must reach")
     parser.add_argument("-o", "--output", metavar="FILE", help="FILE.md and FILE.json (a record per scene and system)")
     return parser
 

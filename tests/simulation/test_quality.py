@@ -158,3 +158,30 @@ def test_noise_power_follows_a_step_in_a_second():
 def test_a_missing_peer_is_a_sentence(tmp_path):
     with pytest.raises(EdgeEnhanceError, match="dtln_quant_1.tflite does not exist"):
         peers.Dtln(tmp_path)
+
+
+def records_of(**estoi: float) -> list[dict]:
+    """Ten scenes in which every system has the same ESTOI and PESQ, up to a little noise."""
+    wobble = np.random.default_rng(0).normal(0, 1e-3, 10)
+    return [
+        {
+            "system": name.replace("_", "-").replace("chain", "mvdr+assist-1"),
+            "scene": n,
+            "estoi": value + w,
+            "pesq": value,
+        }
+        for name, value in estoi.items()
+        for n, w in enumerate(wobble)
+    ]
+
+
+def test_the_gate_passes_what_is_better_by_enough():
+    assert quality.misses(records_of(noisy=0.40, mvdr=0.50, superdirective=0.49, chain=0.55)) == []
+
+
+def test_the_gate_names_what_is_missed():
+    missed = quality.misses(records_of(noisy=0.40, mvdr=0.48, superdirective=0.49, chain=0.47, dtln=0.50))
+    assert [sentence.split(":")[0] for sentence in missed] == [
+        "mvdr+assist-1 − noisy", "mvdr+assist-1 − noisy", "mvdr+assist-1 − mvdr", "mvdr+assist-1 − dtln",
+        "mvdr − superdirective",
+    ]  # fmt: skip
