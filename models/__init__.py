@@ -1,4 +1,4 @@
-"""Mask networks: from recordings and impulse responses to a model file. Needs the extra `train`; nothing is imported here.
+"""Mask networks: from recordings and impulse responses to a model file. Needs the extra `train`; imports nothing.
 
     recipe      what to train, on which data              network     the networks, one hop as a graph
     corpus      recordings, decoded and split by talker   losses      what training minimises
