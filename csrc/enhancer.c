@@ -21,6 +21,7 @@
 #define DEAD_RATIO 1e-4f      /* a microphone 40 dB below the loudest is dead, */
 #define ALIVE_RATIO 1e-3f     /* and alive again at 30 dB */
 #define CEILING 2.0f          /* output never above twice (6 dB) the recent input peak */
+#define LOUDEST 8.0f          /* times its level, as which a hop counts at most in the noise covariance */
 #define ONE_Q15 32767
 
 struct ee_enhancer {
@@ -430,6 +431,22 @@ static void estimate_presence(ee_enhancer *e, float *presence)
     }
 }
 
+/* A hop counts as at most LOUDEST times what is known: a burst must not wipe out what was learned before. */
+static void tame(ee_enhancer *e)
+{
+    int mics = e->config.mics, bins = e->bins;
+    for (int f = 0; f < bins; f++) {
+        float known = 0.0f, power = 0.0f;
+        for (int m = 0; m < mics; m++) {
+            const float *x = e->X + 2 * m * bins + f;
+            known += e->covariance[(m * m + 2 * m) * bins + f];
+            power += x[0] * x[0] + x[bins] * x[bins];
+        }
+        if (power > LOUDEST * known) e->rate[f] *= LOUDEST * known / power;
+    }
+}
+
+/* At the rate (1 - g)^4, so that the noise covariance leaves the talker alone. */
 static void learn_noise(ee_enhancer *e)
 {
     const ee_config *c = &e->config;
@@ -441,7 +458,11 @@ static void learn_noise(ee_enhancer *e)
         presence = e->power_other;
     }
     ee_bands_expand(c->centers, c->bands, presence, e->bins, e->rate);
-    for (int f = 0; f < e->bins; f++) e->rate[f] = e->forget * (1.0f - e->rate[f]) * (1.0f - e->rate[f]);
+    for (int f = 0; f < e->bins; f++) {
+        float absent = (1.0f - e->rate[f]) * (1.0f - e->rate[f]);
+        e->rate[f] = e->forget * absent * absent;
+    }
+    tame(e);
     ee_covariance_update(e->covariance, e->X, e->rate, c->mics, e->bins);
 }
 

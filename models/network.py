@@ -81,8 +81,8 @@ def _emit_gru(graph: Any, name: str, x: Any, h: Any, w: dict[str, np.ndarray]) -
             graph.dense(f"{name}/{gate}", both, matrix, w[f"b_i{gate}"] + w[f"b_h{gate}"], limit=GATE)
         )
     inner = graph.dense(f"{name}/hn", h, w["w_hn"], w["b_hn"])
-    gated = graph.mul(f"{name}/r_hn", gates["r"], inner)
-    outer = graph.dense(f"{name}/xn", x, w["w_in"], w["b_in"])
+    gated = graph.mul(f"{name}/r_hn", gates["r"], inner, limit=SATURATED)
+    outer = graph.dense(f"{name}/xn", x, w["w_in"], w["b_in"], limit=SATURATED)  # one scale: their sum is exact
     n = graph.tanh(graph.add(f"{name}/n", outer, gated, limit=SATURATED))
     kept = graph.mul(f"{name}/z_hn", gates["z"], graph.sub(f"{name}/h_n", h, n, limit=2.0), limit=2.0)
     return graph.add(f"{name}/next", n, kept, limit=1.0)

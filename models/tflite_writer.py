@@ -1,12 +1,13 @@
 """Writes a graph as a TFLite flatbuffer, 16x8 (int8 weights, int16 activations, int32 bias) or float32.
 
 The rules that TFLite does not check, and that cost speech when broken, are asserted here: CONCATENATION does not
-rescale int16, and an accumulator must hold 32767 * 127 * inputs plus the bias. Op versions are the lowest that LiteRT
-and tflite-runtime 2.14 both load. The layout is described in docs/model-format.md.
+rescale int16, an accumulator must hold 32767 * 127 * inputs plus the bias, and the terms of a sum are powers of two
+apart. Op versions are the lowest that LiteRT and tflite-runtime 2.14 both load. See docs/model-format.md.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,10 +108,17 @@ class Writer:
         return self._op("LOGISTIC", [x], self._row(f"{self._name(x)}/sigmoid", x.size, 1.0))
 
     def add(self, name: str, a: Tensor, b: Tensor, limit: float | None = None) -> Tensor:
-        return self._op("ADD", [a, b], self._row(name, a.size, self._limit(name, limit)))
+        return self._sum("ADD", name, a, b, self._limit(name, limit))
 
     def sub(self, name: str, a: Tensor, b: Tensor, limit: float | None = None) -> Tensor:
-        return self._op("SUB", [a, b], self._row(name, a.size, self._limit(name, limit)))
+        return self._sum("SUB", name, a, b, self._limit(name, limit))
+
+    def _sum(self, kind: str, name: str, a: Tensor, b: Tensor, limit: float | None) -> Tensor:
+        """ValueError unless all full scales are powers of two apart: then no runtime rounds before it has added."""
+        if self.quantized and not all(math.log2(x.limit / limit).is_integer() for x in (a, b)):
+            scales = f"{a.limit:g} and {b.limit:g} into {limit:g}"
+            raise ValueError(f"{name}: {kind} of full scales {scales} is not exact; use powers of two")
+        return self._op(kind, [a, b], self._row(name, a.size, limit))
 
     def mul(self, name: str, a: Tensor, b: Tensor, limit: float | None = None) -> Tensor:
         return self._op("MUL", [a, b], self._row(name, a.size, self._limit(name, limit)))

@@ -78,8 +78,8 @@ class Mvdr:
     The online beam runs in the kernel; `weights` is where it starts, `batch_weights` what it would reach.
     """
 
-    time_constant: float = 0.6
-    prior_weight: float = 0.15
+    time_constant: float = 0.4
+    prior_weight: float = 0.1
     solve_hops: int = 8
     white_noise_gain_db: float = WHITE_NOISE_GAIN_DB
     name = "mvdr"

@@ -16,6 +16,7 @@ from .profiles import Profile
 from .stft import istft_reference, stft_reference
 
 SMOOTHING = 0.2  # of the weights, per hop
+LOUDEST = 8.0  # times its level, as which a hop counts at most in the noise covariance
 METER_SECONDS = 0.05  # of the band powers behind the presence estimate
 
 
@@ -59,7 +60,8 @@ def _adaptive_beam(
         if R is None:
             R = tables.prior * np.mean(np.abs(x) ** 2, axis=1)[:, None, None]
         heard = gains[hop] if gains is not None else presence(x, y)
-        rate = forget * (1 - T.T @ heard) ** 2
+        known, power = np.trace(R, axis1=1, axis2=2).real, np.sum(np.abs(x) ** 2, axis=1)
+        rate = forget * (1 - T.T @ heard) ** 4 * np.minimum(1, LOUDEST * known / power)
         R = R + rate[:, None, None] * (x[:, :, None] * x[:, None, :].conj() - R)
     return np.array(Y)
 

@@ -104,6 +104,15 @@ def test_a_concatenation_of_different_scales_is_refused():
         writer.concat("both", [x, wide])
 
 
+def test_a_sum_that_runtimes_would_round_differently_is_refused():
+    writer = Writer({"wide": 3.0})
+    x = writer.input("features", 4)
+    wide = writer.dense("wide", x, np.eye(4), np.zeros(4))
+    with pytest.raises(ValueError, match="powers of two"):
+        writer.add("sum", x, wide, limit=4.0)
+    writer.sub("fine", x, x, limit=2.0)
+
+
 def test_an_accumulator_that_could_overflow_is_refused(rng):
     with pytest.raises(ValueError, match="516"):
         quantize_dense("long", rng.standard_normal((2, 517)), np.zeros(2), 1 / 32768)
