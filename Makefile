@@ -1,4 +1,4 @@
-# make demo · make test · make check · make bench · make bench-quality SPEECH=DIR NOISE=DIR [PEERS=DIR]
+# make demo · make test · make check · make bench · make bench-quality SPEECH=DIR NOISE=DIR [PEERS=DIR] · make soak
 #
 # Everything runs in .venv, made here. After the packages are in, nothing needs the network.
 
@@ -16,7 +16,7 @@ KERNEL := $(wildcard csrc/*.c csrc/*.h csrc/include/*.h) csrc/binding.py CMakeLi
 LIST := $(shell find src simulation models -type f ! -name '*.pyc' | LC_ALL=C sort | cksum | cut -d' ' -f1)
 INSTALLED := .stamps/installed-$(LIST)
 
-.PHONY: demo test test-c test-python check bench bench-quality tools clean
+.PHONY: demo test test-c test-python check bench bench-quality soak tools clean
 
 demo: .stamps/eval $(INSTALLED)
 	$(PY) -m edgeenhance.simulation.demo -o demo
@@ -39,6 +39,9 @@ bench: .stamps/eval $(INSTALLED)
 
 bench-quality: .stamps/eval $(INSTALLED)
 	$(PY) -m edgeenhance.simulation.quality --speech $(SPEECH) --noise $(NOISE) $(if $(PEERS),--peers $(PEERS)) $(QUALITY)
+
+soak: .stamps/eval $(INSTALLED)
+	$(PY) tests/check/soak.py $(HOURS)
 
 tools:
 	@missing=; \
