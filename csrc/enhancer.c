@@ -435,15 +435,17 @@ static void estimate_presence(ee_enhancer *e, float *presence)
 static void tame(ee_enhancer *e)
 {
     int mics = e->config.mics, bins = e->bins;
-    for (int f = 0; f < bins; f++) {
-        float known = 0.0f, power = 0.0f;
-        for (int m = 0; m < mics; m++) {
-            const float *x = e->X + 2 * m * bins + f;
-            known += e->covariance[(m * m + 2 * m) * bins + f];
-            power += x[0] * x[0] + x[bins] * x[bins];
+    float *restrict known = e->mixed, *restrict power = e->mixed + bins; /* scratch: the output is mixed later */
+    memset(e->mixed, 0, 2 * (size_t)bins * sizeof(float));
+    for (int m = 0; m < mics; m++) {
+        const float *restrict r = e->covariance + (m * m + 2 * m) * bins, *restrict x = e->X + 2 * m * bins;
+        for (int f = 0; f < bins; f++) {
+            known[f] += r[f];
+            power[f] += x[f] * x[f] + x[bins + f] * x[bins + f];
         }
-        if (power > LOUDEST * known) e->rate[f] *= LOUDEST * known / power;
     }
+    for (int f = 0; f < bins; f++)
+        if (power[f] > LOUDEST * known[f]) e->rate[f] *= LOUDEST * known[f] / power[f];
 }
 
 /* At the rate (1 - g)^4, so that the noise covariance leaves the talker alone. */
