@@ -304,6 +304,12 @@ def test_aligned_mode_refuses_other_blocks():
         Enhancer(model="none", block=128).process(np.zeros(100, np.float32))
 
 
+def test_a_profile_without_a_model_says_so_and_runs_the_beam():
+    with pytest.warns(RuntimeWarning, match="profile 'comm' has no model of its own yet"):
+        enhancer = Enhancer("bte-2x2", profile="comm")
+    assert enhancer.process(np.zeros((1000, 4), np.float32)).shape == (1000,)
+
+
 def test_reset_makes_it_as_new(rng):
     x, enhancer = scene(rng), Enhancer("bte-2x2", model=EnergyMask())
     first = enhancer.process(x)
