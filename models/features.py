@@ -31,13 +31,12 @@ def spectra(x: torch.Tensor, profile: Profile) -> torch.Tensor:
 
 
 def signal(spectrum: torch.Tensor, profile: Profile) -> torch.Tensor:
-    """Overlap-add : (hops, bins) -> (hops * hop,), aligned with what was analysed; the last hop stays incomplete."""
+    """Overlap-add : (..., hops, bins) -> (..., hops * hop), aligned with what was analysed; the last hop is partial."""
     window = torch.as_tensor(windows(profile)[1], dtype=spectrum.real.dtype, device=spectrum.device)
-    frames = torch.fft.irfft(spectrum, profile.analysis)[:, -profile.synthesis :] * window
-    halves = frames.reshape(len(frames), 2, profile.hop)
-    tail = torch.zeros_like(halves[:1, 0])
-    added = torch.cat([tail, halves[:, 1]]) + torch.cat([halves[:, 0], tail])
-    return added[1:].flatten()
+    frames = torch.fft.irfft(spectrum, profile.analysis)[..., -profile.synthesis :] * window
+    begins, ends = frames.unflatten(-1, (2, profile.hop)).unbind(-2)
+    following = torch.nn.functional.pad(begins[..., 1:, :], (0, 0, 0, 1))
+    return (ends + following).flatten(-2)
 
 
 def to_float(q15: torch.Tensor) -> torch.Tensor:

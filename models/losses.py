@@ -1,16 +1,32 @@
-"""Losses between what the gains make of the beam and the target, by name."""
+"""Losses between what the gains make of the beam and the target, by name, and weighted sums of them.
+
+    compressed-spectrum     compressed magnitudes and phases
+    mask-irm, mask-psm      the gains against ideal ones
+    si-sdr, estoi           of the overlap-added signals, see models/waveform_losses.py
+
+`loss` makes a recipe's choice one function of gains, beam and target.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+
+from edgeenhance.profiles import Profile
+
+from .features import signal
+from .waveform_losses import estoi, si_sdr
 
 COMPRESSION = 0.3  # exponent of the magnitudes: loudness rather than power
 MAGNITUDE_SHARE = 0.7  # the rest of the loss also sees the phase
 _TINY = 1e-10
 
+Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
 
 def compressed_spectrum(gains: torch.Tensor, beam: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Compressed magnitudes and phases of E = gains * beam against the target S.
+    """Compressed magnitudes and phases of E = gains * beam against the target S: 0 .. about 1.
 
     Mean over bins of 0.7 (|E|^c - |S|^c)^2 + 0.3 | |E|^c e^{j arg E} - |S|^c e^{j arg S} |^2, c = 0.3.
     gains : (batch, hops, bins) >= 0 · beam, target : the same shape, complex64. Each item is scaled by the level of
@@ -34,15 +50,66 @@ def compressed_terms(beam: torch.Tensor, target: torch.Tensor) -> tuple[torch.Te
     return own, cross, fixed
 
 
+def mask_irm(gains: torch.Tensor, beam: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Mean over bins of (gain - IRM)^2, IRM = sqrt(|S|^2 / (|S|^2 + |Y - S|^2)): 0 .. 1.
+
+    Whatever the beam Y holds beside the target S is noise, late reverberation too. Shapes as compressed_spectrum.
+    Source: Wang, Narayanan & Wang 2014, "On training targets for supervised speech separation", eq. 3, beta = 0.5.
+    """
+    wanted = _power(target)
+    mask = (wanted / (wanted + _power(beam - target)).clamp_min(_floor(beam))).sqrt()
+    return (gains - mask).square().mean()
+
+
+def mask_psm(gains: torch.Tensor, beam: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Mean over bins of (gain - PSM)^2, PSM = |S| / |Y| cos(arg S - arg Y) cut to 0 .. 1: 0 .. 1.
+
+    Shapes as compressed_spectrum. Source: Erdogan et al. 2015, "Phase-sensitive and recognition-boosted speech
+    separation using deep recurrent neural networks", the truncated phase-sensitive filter.
+    """
+    aligned = beam.real * target.real + beam.imag * target.imag
+    mask = (aligned / _power(beam).clamp_min(_floor(beam))).clamp(0, 1)
+    return (gains - mask).square().mean()
+
+
 def _power(spectrum: torch.Tensor) -> torch.Tensor:
     return spectrum.real.square() + spectrum.imag.square()
 
 
-LOSSES = {"compressed-spectrum": compressed_spectrum}
+def _floor(beam: torch.Tensor) -> torch.Tensor:
+    """Power per item below which a bin is empty : (batch, 1, 1)."""
+    return _TINY * _power(beam).mean((1, 2), keepdim=True) + 1e-30
 
 
-def loss(name: str):
-    """The loss of that name; ValueError lists the names there are."""
-    if name not in LOSSES:
-        raise ValueError(f"unknown loss {name!r}; choose one of {', '.join(LOSSES)}")
-    return LOSSES[name]
+SPECTRAL = {"compressed-spectrum": compressed_spectrum, "mask-irm": mask_irm, "mask-psm": mask_psm}
+WAVEFORM = {"si-sdr": si_sdr, "estoi": estoi}
+
+
+def terms(choice: str | dict[str, float]) -> dict[str, float]:
+    """A recipe's `loss`, one name or {name: weight}, as {name: weight}; ValueError names the losses there are."""
+    weights = {choice: 1.0} if isinstance(choice, str) else dict(choice)
+    known = [*SPECTRAL, *WAVEFORM]
+    if not weights:
+        raise ValueError(f"loss is an empty table; give a weight to one of {', '.join(known)}")
+    for name, weight in weights.items():
+        if name not in known:
+            raise ValueError(f"unknown loss {name!r}; choose one of {', '.join(known)}")
+        if not weight > 0:
+            raise ValueError(f"got weight {weight} for loss {name!r}; give one above 0, or leave the loss out")
+    return weights
+
+
+def loss(choice: str | dict[str, float], profile: Profile) -> Loss:
+    """Weighted sum of losses of (gains, beam, target); shapes as compressed_spectrum. choice : see `terms`"""
+    weights = terms(choice)
+    spectral = [(SPECTRAL[name], weight) for name, weight in weights.items() if name in SPECTRAL]
+    waveform = [(WAVEFORM[name], weight) for name, weight in weights.items() if name in WAVEFORM]
+
+    def total(gains: torch.Tensor, beam: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        parts = [weight * function(gains, beam, target) for function, weight in spectral]
+        if waveform:
+            estimate, wanted = signal(gains * beam, profile), signal(target, profile)
+            parts += [weight * function(estimate, wanted, profile.sample_rate) for function, weight in waveform]
+        return sum(parts)
+
+    return total

@@ -21,23 +21,25 @@ class GruMask(nn.Module):
     """Features -> dense tanh -> two GRU cells -> dense sigmoid gains.
 
     bands : gains out; 2 * bands features in · hidden : units of each GRU · dense : units of the first layer
+    dropout : share of values that training drops between layers; the deployed cell has none
     """
 
     layers = 2
 
-    def __init__(self, bands: int = 64, hidden: int = 128, dense: int = 128) -> None:
+    def __init__(self, bands: int = 64, hidden: int = 128, dense: int = 128, dropout: float = 0.0) -> None:
         super().__init__()
         self.bands, self.hidden = bands, hidden
         self.encode = nn.Linear(2 * bands, dense)
-        self.gru = nn.GRU(dense, hidden, self.layers, batch_first=True)
+        self.gru = nn.GRU(dense, hidden, self.layers, batch_first=True, dropout=dropout)
         self.decode = nn.Linear(hidden, bands)
+        self.drop = nn.Dropout(dropout)
         with torch.no_grad():  # features spread by about 0.25; this starts them at 1, and learning is faster
             self.encode.weight.mul_(4)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Gains 0..1 : (batch, hops, bands). features : (batch, hops, 2 * bands) in [-1, 1)."""
-        recurrent, _ = self.gru(torch.tanh(self.encode(features)))
-        return torch.sigmoid(self.decode(recurrent))
+        recurrent, _ = self.gru(self.drop(torch.tanh(self.encode(features))))
+        return torch.sigmoid(self.decode(self.drop(recurrent)))
 
     @property
     def state_sizes(self) -> list[int]:
@@ -91,8 +93,8 @@ def _emit_gru(graph: Any, name: str, x: Any, h: Any, w: dict[str, np.ndarray]) -
 NETWORKS = {"gru-mask": GruMask}
 
 
-def make_network(name: str, **sizes: int) -> nn.Module:
-    """A network of that name with random weights; ValueError lists the names there are."""
+def make_network(name: str, **sizes: float) -> nn.Module:
+    """A network of that name with random weights; ValueError lists the names there are. Each takes `dropout`."""
     if name not in NETWORKS:
         raise ValueError(f"unknown network {name!r}; choose one of {', '.join(NETWORKS)}")
     return NETWORKS[name](**sizes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from .bank import Bank
 from .corpus import Corpus, Source
 from .data import Mixing, Mixtures
 from .features import Bands
+from .losses import terms
+from .optimize import OPTIMIZERS, SCHEDULES, WITH_MOMENTUM
 
 _VALIDATION_SEED = 1_000_003
 
@@ -25,15 +28,42 @@ _VALIDATION_SEED = 1_000_003
 @dataclass(frozen=True)
 class Training:
     """The [training] table. steps : of `batch` items each · learning_rate : highest · warmup : steps to reach it
-    clip : largest norm of the gradients · loss : see models/losses.py"""
+    clip : largest norm of the gradients · loss : name, or {name: weight}, see models/losses.py
+    optimizer, schedule : names, see models/optimize.py · weight_decay · momentum : of sgd and rmsprop
+    factor, patience : plateau's rate falls by `factor` after `patience` validations without a new lowest loss
+    dropout : share between layers · ema : decay of the averaged weights, which count in the end (0: the last ones do)
+    early_stop : validations without a new lowest loss that end the run (0: none do)"""
 
     steps: int
     batch: int = 24
     learning_rate: float = 2e-3
     warmup: int = 100
     clip: float = 1.0
-    loss: str = "compressed-spectrum"
+    loss: str | dict[str, float] = "compressed-spectrum"
     seed: int = 1
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    momentum: float = 0.0
+    schedule: str = "cosine"
+    factor: float = 0.5
+    patience: int = 3
+    dropout: float = 0.0
+    ema: float = 0.0
+    early_stop: int = 0
+
+    def __post_init__(self) -> None:
+        """ValueError where a name is unknown or a number is out of range."""
+        terms(self.loss)
+        _check_name("optimizer", self.optimizer, OPTIMIZERS)
+        _check_name("schedule", self.schedule, SCHEDULES)
+        for key in ("momentum", "dropout", "ema"):
+            _check(0 <= getattr(self, key) < 1, key, getattr(self, key), "from 0 to below 1")
+        for key in ("weight_decay", "early_stop"):
+            _check(getattr(self, key) >= 0, key, getattr(self, key), "0 or above")
+        _check(0 < self.factor < 1, "factor", self.factor, "between 0 and 1")
+        _check(self.patience >= 1, "patience", self.patience, "1 or above")
+        if self.momentum and self.optimizer not in WITH_MOMENTUM:
+            raise ValueError(f"{self.optimizer} takes no momentum; leave it out, or use {' or '.join(WITH_MOMENTUM)}")
 
 
 @dataclass(frozen=True)
@@ -136,6 +166,16 @@ def _section(kind: type, table: dict[str, Any], where: str) -> Any:
     if missing := required - set(table):
         raise EdgeEnhanceError(f"{where} lacks {min(missing)!r}")
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
+
+
+def _check_name(key: str, name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        raise ValueError(f"unknown {key} {name!r}; choose one of {', '.join(known)}")
+
+
+def _check(fits: bool, key: str, value: float, wanted: str) -> None:
+    if not fits:
+        raise ValueError(f"got {key} = {value}; give a value {wanted}")
 
 
 def _check_keys(table: dict[str, Any], known: set[str], where: str) -> None:

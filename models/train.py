@@ -1,11 +1,12 @@
-"""Training from a recipe: dynamic mixing, Adam with warm-up and cosine, checkpoints that resume exactly.
+"""Training from a recipe: dynamic mixing, the recipe's loss and optimizer, checkpoints that resume exactly.
 
     train               the whole run; `edgeenhance train` on the command line
-    Trainer             network, optimizer and step count, saved and restored as one
+    Trainer             network, optimizer and progress, saved and restored as one
     load_checkpoint     what a run left behind
 
-The run folder holds checkpoint.pt (all state), log.jsonl (one record per line) and, at the end, weights.npz. Items are
-numbered and mixed from their number, so a resumed run sees what an uninterrupted one would have seen.
+The run folder holds checkpoint.pt (all state), best.pt (the same at the lowest validation loss), log.jsonl (one record
+per line), curves.png and, at the end, weights.npz. Items are numbered and mixed from their number, and dropout is drawn
+from the step's, so a resumed run sees what an uninterrupted one would have seen.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +29,20 @@ from edgeenhance._files import atomic_path
 from edgeenhance.errors import EdgeEnhanceError
 
 from .corpus import default_cache
+from .curves import plot_curves
 from .data import batches
 from .features import Bands, to_float
 from .losses import loss
 from .network import make_network, parameter_count
+from .optimize import Average, Progress, learning_rate, make_optimizer
 from .recipe import Recipe
 from .validate import ValidationSet
 
-CHECKPOINT = "checkpoint.pt"
+CHECKPOINT, BEST, LOG, CURVES, WEIGHTS = "checkpoint.pt", "best.pt", "log.jsonl", "curves.png", "weights.npz"
 FORMAT = 1
 _SAVE_SECONDS = 120.0
 _LOG_STEPS = 10
+_SEED_STRIDE = 1_000_003  # between the seeds of runs: theirs plus the step seeds dropout
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -46,24 +51,37 @@ class Trainer:
     """Network and optimizer of a recipe, and how far they have come. device : torch device."""
 
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
-        torch.manual_seed(recipe.training.seed)
+        training = recipe.training
+        torch.manual_seed(training.seed)
         self.recipe, self.device, self.done = recipe, device, 0
-        sizes = dict(recipe.network)
-        self.network = make_network(sizes.pop("name"), **sizes).to(device)
+        self.progress, self.recent = Progress(), []  # losses since the last record of the log
+        self.network = make_network(**recipe.network, dropout=training.dropout).to(device)
         self._bands = Bands(recipe.centers, recipe.profile)
-        self._loss = loss(recipe.training.loss)
-        self._optimizer = torch.optim.Adam(self.network.parameters())
+        self._loss = loss(training.loss, recipe.profile)
+        self._optimizer = make_optimizer(training, self.network.parameters())
+        self._average = Average(self.network, training.ema) if training.ema else None
+
+    @property
+    def result(self) -> torch.nn.Module:
+        """The network to judge and to keep: with averaged weights where the recipe has `ema`."""
+        return self._average.network if self._average else self.network.eval()
+
+    @property
+    def finished(self) -> bool:
+        """All steps are done, or the validation loss has not fallen for `early_stop` validations."""
+        training = self.recipe.training
+        return self.done >= training.steps or 0 < training.early_stop <= self.progress.stale
 
     def rate(self, step: int) -> float:
-        """Learning rate: linear warm-up times a cosine that ends at zero."""
-        training = self.recipe.training
-        warmup = min(1.0, (step + 1) / max(training.warmup, 1))
-        return training.learning_rate * warmup * 0.5 * (1 + math.cos(math.pi * step / training.steps))
+        """Learning rate of a step, as far as validation has reduced it by now."""
+        return learning_rate(self.recipe.training, step, self.progress.reductions)
 
     def step(self, batch: dict[str, torch.Tensor]) -> float:
         """One update; the batch's loss before it. EdgeEnhanceError where the loss is no longer finite."""
         for group in self._optimizer.param_groups:
             group["lr"] = self.rate(self.done)
+        torch.manual_seed(self.recipe.training.seed * _SEED_STRIDE + self.done)
+        self.network.train()
         features, beam, target = (batch[name].to(self.device) for name in ("features", "beam", "target"))
         gains = self._bands.expand(self.network(to_float(features)))
         value = self._loss(gains, beam, target)
@@ -74,19 +92,24 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.training.clip)
         self._optimizer.step()
         self.done += 1
-        return float(value.detach())
+        if self._average:
+            self._average.update(self.network, self.done)
+        self.recent.append(float(value.detach()))
+        return self.recent[-1]
 
     def save(self, path: Path) -> None:
-        """Write network, optimizer, step and random state, whole or not at all."""
+        """Write network, averaged weights, optimizer and progress, whole or not at all."""
         state = {
             "format": FORMAT,
             "recipe": self.recipe.as_table(),
             "manifest": self.recipe.manifest(),
             "centers": self.recipe.centers.tolist(),
             "done": self.done,
+            "progress": asdict(self.progress),
+            "recent": self.recent,
             "network": self.network.state_dict(),
+            "average": self._average.network.state_dict() if self._average else None,
             "optimizer": self._optimizer.state_dict(),
-            "random": torch.get_rng_state(),
         }
         with atomic_path(path) as temporary:
             torch.save(state, temporary)
@@ -94,12 +117,14 @@ class Trainer:
     def restore(self, path: Path) -> None:
         """Continue from a checkpoint of the same recipe; EdgeEnhanceError where it is another's."""
         state = load_checkpoint(path, self.device)
-        if _comparable(state["recipe"]) != _comparable(self.recipe.as_table()):
+        if Recipe.from_table(state["recipe"], f"the recipe in {path}") != self.recipe:
             raise EdgeEnhanceError(f"{path} belongs to another recipe; use that one, or start in a new folder")
         self.network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["random"].cpu())
-        self.done = state["done"]
+        if self._average:
+            self._average.network.load_state_dict(state["average"])
+        self.done, self.recent = state["done"], state.get("recent", [])
+        self.progress = Progress(**state.get("progress", {}))
 
 
 def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -116,15 +141,11 @@ def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str = "
 
 
 def network_from_checkpoint(state: dict[str, Any]) -> torch.nn.Module:
-    """The trained network of a checkpoint, on the CPU."""
-    sizes = dict(state["recipe"]["network"])
-    network = make_network(sizes.pop("name"), **sizes)
-    network.load_state_dict({name: value.cpu() for name, value in state["network"].items()})
+    """The trained network of a checkpoint, on the CPU, with averaged weights where it has them."""
+    network = make_network(**state["recipe"]["network"])
+    weights = state.get("average") or state["network"]
+    network.load_state_dict({name: value.cpu() for name, value in weights.items()})
     return network.eval()
-
-
-def _comparable(table: dict[str, Any]) -> str:
-    return json.dumps(table, sort_keys=True)
 
 
 def train(
@@ -141,7 +162,7 @@ def train(
     device: str = "cpu",
     report: Report | None = None,
 ) -> bool:
-    """Train a recipe's network; True when all its steps are done, False when stopped before.
+    """Train a recipe's network; True when it is done, by its steps or by `early_stop`, False when stopped before.
 
     data_dir : holds speech/ and noise/ with the recipe's folders · bank_dir, valid_bank : impulse-response banks
     out : run folder · minutes : stop and save after so long · resume : go on from out/checkpoint.pt
@@ -149,22 +170,20 @@ def train(
     report : called with every record of the log. SIGINT and SIGTERM save a checkpoint and stop.
     """
     recipe, folder = Recipe.load(recipe_path), Path(out)
-    checkpoint = folder / CHECKPOINT
-    trainer = _trainer(recipe, checkpoint, torch.device(device), resume)
+    trainer = _trainer(recipe, folder / CHECKPOINT, torch.device(device), resume)
     store = Path(cache) if cache else default_cache()
     data = recipe.mixtures(Path(data_dir), Path(bank_dir), store)
     unheard = recipe.mixtures(Path(data_dir), Path(valid_bank), store, "valid")
     folder.mkdir(parents=True, exist_ok=True)
-    log = _Log(folder / "log.jsonl", trainer.done, report)
+    log = _Log(folder / LOG, trainer.done, report)
     log.write({"event": "start", "step": trainer.done, "parameters": parameter_count(trainer.network)})
-    validation = ValidationSet(unheard, recipe.validation.items, loss(recipe.training.loss))
+    validation = ValidationSet(unheard, recipe.validation.items, loss(recipe.training.loss, recipe.profile))
     with _stop_signals() as stop:
-        _run(trainer, data, validation, checkpoint, log, workers, _deadline(minutes), stop)
-    finished = trainer.done >= recipe.training.steps
-    if finished:
-        save_weights(trainer.network, folder / "weights.npz")
-    log.write({"event": "finished" if finished else "stopped", "step": trainer.done})
-    return finished
+        _run(trainer, data, validation, folder, log, workers, _deadline(minutes), stop)
+    if trainer.finished:
+        save_weights(_final(trainer, folder), folder / WEIGHTS)
+    log.write({"event": "finished" if trainer.finished else "stopped", "step": trainer.done})
+    return trainer.finished
 
 
 def _trainer(recipe: Recipe, checkpoint: Path, device: torch.device, resume: bool) -> Trainer:
@@ -177,24 +196,52 @@ def _trainer(recipe: Recipe, checkpoint: Path, device: torch.device, resume: boo
     return trainer
 
 
-def _run(trainer, data, validation, checkpoint, log, workers, deadline, stop) -> None:
+def _run(trainer, data, validation, folder, log, workers, deadline, stop) -> None:
     """Steps until the recipe's end, the deadline or a signal, then a checkpoint."""
-    training, losses, saved = trainer.recipe.training, [], time.monotonic()
-    first, last = trainer.done * training.batch, training.steps * training.batch
+    training, saved = trainer.recipe.training, time.monotonic()
+    first, last = trainer.done * training.batch, 0 if trainer.finished else training.steps * training.batch
     for batch in batches(data, first, last, training.batch, workers):
-        losses.append(trainer.step(batch))
+        trainer.step(batch)
         at_end = trainer.done == training.steps
         if trainer.done % _LOG_STEPS == 0 or at_end:
-            log.write({"event": "train", "step": trainer.done, "loss": round(float(np.mean(losses)), 6)})
-            losses.clear()
+            _log_training(trainer, log)
         if trainer.done % trainer.recipe.validation.every_steps == 0 or at_end:
-            log.write({"event": "valid", "step": trainer.done, **validation.scores(trainer.network)})
+            _validate(trainer, validation, folder, log)
         if time.monotonic() - saved > _SAVE_SECONDS:
-            trainer.save(checkpoint)
+            trainer.save(folder / CHECKPOINT)
             saved = time.monotonic()
-        if stop or time.monotonic() > deadline:
+        if trainer.finished or stop or time.monotonic() > deadline:
             break
-    trainer.save(checkpoint)
+    trainer.save(folder / CHECKPOINT)
+
+
+def _log_training(trainer: Trainer, log: _Log) -> None:
+    """Mean loss since the last record, and the last step's learning rate."""
+    mean, rate = float(np.mean(trainer.recent)), trainer.rate(trainer.done - 1)
+    log.write({"event": "train", "step": trainer.done, "loss": round(mean, 6), "rate": float(f"{rate:.4g}")})
+    trainer.recent.clear()
+
+
+def _validate(trainer: Trainer, validation: ValidationSet, folder: Path, log: _Log) -> None:
+    """Scores into the log and the curves; best.pt where the loss is a new lowest."""
+    scores = validation.scores(trainer.result)
+    log.write({"event": "valid", "step": trainer.done, **scores})
+    if trainer.progress.update(scores["loss"], trainer.recipe.training.patience):
+        trainer.save(folder / BEST)
+    try:
+        figure = plot_curves(log.records())
+    except EdgeEnhanceError as error:
+        log.notice(trainer.done, f"no {CURVES}: {error}")
+    else:
+        with atomic_path(folder / CURVES) as temporary:
+            figure.savefig(temporary, dpi=120)
+
+
+def _final(trainer: Trainer, folder: Path) -> torch.nn.Module:
+    """The network at the lowest validation loss where the recipe stops early, else the last."""
+    if trainer.recipe.training.early_stop and (folder / BEST).exists():
+        return network_from_checkpoint(load_checkpoint(folder / BEST))
+    return trainer.result
 
 
 def save_weights(network: torch.nn.Module, path: Path) -> None:
@@ -228,14 +275,25 @@ def _stop_signals() -> Iterator[list[int]]:
 
 
 class _Log:
-    """Records as JSON lines; a resumed run drops what lies after its checkpoint."""
+    """Records as JSON lines; a resumed run drops what lies after its checkpoint, and a line that was never finished."""
 
     def __init__(self, path: Path, done: int, report: Report | None) -> None:
         self._path, self._report, self._begin = path, report, time.monotonic()
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() and done else []
-        kept = [line for line in lines if json.loads(line)["step"] <= done]
+        self._noticed: set[str] = set()
+        kept = [record for record in self.records() if record["step"] <= done] if done else []
         with atomic_path(path) as temporary:
-            temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            temporary.write_text("".join(f"{json.dumps(record)}\n" for record in kept), encoding="utf-8")
+
+    def records(self) -> list[dict[str, Any]]:
+        """All whole records so far."""
+        lines = self._path.read_text(encoding="utf-8").splitlines(True) if self._path.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def notice(self, step: int, text: str) -> None:
+        """Say something once."""
+        if text not in self._noticed:
+            self._noticed.add(text)
+            self.write({"event": "notice", "step": step, "text": text})
 
     def write(self, record: dict[str, Any]) -> None:
         record["seconds"] = round(time.monotonic() - self._begin, 1)

@@ -282,7 +282,7 @@ def _hertz(value: float) -> str:
 def _add_train(commands: Any) -> None:
     p = commands.add_parser("train", help="train a mask network from a recipe")
     p.add_argument("recipe", metavar="RECIPE.toml")
-    p.add_argument("-o", "--output", required=True, metavar="DIR", help="run folder: checkpoint, log, weights")
+    p.add_argument("-o", "--output", required=True, metavar="DIR", help="run folder: checkpoints, log, curves, weights")
     _add_training_data(p)
     p.add_argument("--valid-bank", required=True, metavar="DIR", help="impulse-response bank to validate on")
     p.add_argument("--resume", action="store_true", help="go on from the run folder's checkpoint")
@@ -313,7 +313,7 @@ def _train(args: argparse.Namespace) -> None:
 
 def _add_quantize(commands: Any) -> None:
     p = commands.add_parser("quantize", help="turn a trained checkpoint into a .tflite file")
-    p.add_argument("checkpoint", metavar="CKPT", help="checkpoint.pt of a run folder")
+    p.add_argument("checkpoint", metavar="CKPT", help="best.pt or checkpoint.pt of a run folder")
     p.add_argument("-o", "--output", required=True, metavar="model.tflite")
     _add_training_data(p)
     p.add_argument("--quantization", default="16x8", metavar="KIND", help="16x8 (default) or float32")

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ import torch
 
 import edgeenhance.models
 from edgeenhance.errors import EdgeEnhanceError
+from edgeenhance.models.curves import plot_curves
 from edgeenhance.models.recipe import Recipe
 from edgeenhance.models.train import Trainer, load_checkpoint, network_from_checkpoint, train
+from edgeenhance.models.validate import ValidationSet
 
 
 @pytest.fixture
@@ -25,6 +28,13 @@ def records(out, event):
     return [{key: value for key, value in line.items() if key != "seconds"} for line in lines if line["event"] == event]
 
 
+def changed(recipe_path, folder, old, new):
+    """A copy of the recipe with one line replaced."""
+    text, path = recipe_path.read_text(), folder / "changed.toml"
+    path.write_text(text.replace(old, new))
+    return path
+
+
 def test_the_loss_falls(recipe_path, recipe, mixtures):
     trainer = Trainer(recipe, torch.device("cpu"))
     items = [mixtures[index] for index in range(4)]
@@ -33,16 +43,32 @@ def test_the_loss_falls(recipe_path, recipe, mixtures):
     assert losses[-1] < 0.9 * losses[0]
 
 
-def test_an_interrupted_run_resumes_to_the_same_network(recipe_path, folders, tmp_path):
+EVERYTHING = """
+seed = 7
+optimizer = "adamw"
+weight_decay = 0.01
+schedule = "plateau"
+patience = 1
+dropout = 0.1
+ema = 0.9
+early_stop = 9
+loss = { compressed-spectrum = 1.0, si-sdr = 0.01 }
+"""
+
+
+@pytest.mark.parametrize("keys", ["seed = 7", EVERYTHING], ids=["default", "everything"])
+def test_an_interrupted_run_resumes_to_the_same_network(recipe_path, keys, folders, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
+    recipe_path = changed(recipe_path, tmp_path, "seed = 7", keys)
+    recipe_path = changed(recipe_path, tmp_path, "every_steps = 10", "every_steps = 5")  # between two training records
     assert train(recipe_path, out=whole, **folders)
 
     def interrupt(record):
-        if record["event"] == "train" and record["step"] == 10:
+        if record["event"] == "valid" and record["step"] == 5:
             os.kill(os.getpid(), signal.SIGTERM)
 
     assert not train(recipe_path, out=parts, report=interrupt, **folders)
-    assert load_checkpoint(parts / "checkpoint.pt")["done"] == 10 and not (parts / "weights.npz").exists()
+    assert load_checkpoint(parts / "checkpoint.pt")["done"] == 5 and not (parts / "weights.npz").exists()
     assert train(recipe_path, out=parts, resume=True, **folders)
     for event in ("train", "valid"):
         assert records(whole, event) == records(parts, event)
@@ -56,6 +82,47 @@ def test_after_its_minutes_a_run_stops_and_saves(recipe_path, folders, tmp_path)
     assert not train(recipe_path, out=tmp_path, minutes=0.0, **folders)
     assert load_checkpoint(tmp_path / "checkpoint.pt")["done"] == 1
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_run_that_gets_no_better_stops_early_and_keeps_its_best(recipe_path, folders, tmp_path, monkeypatch):
+    losses = iter([3.0, 2.0, 2.5, 2.2])
+    monkeypatch.setattr(ValidationSet, "scores", lambda self, network: {"loss": next(losses)})
+    recipe_path = changed(recipe_path, tmp_path, "every_steps = 10", "every_steps = 2")
+    recipe_path = changed(recipe_path, tmp_path, "seed = 7", "early_stop = 2")
+    assert train(recipe_path, out=tmp_path / "run", **folders)
+    best, last = (load_checkpoint(tmp_path / "run" / name) for name in ("best.pt", "checkpoint.pt"))
+    assert (best["done"], last["done"]) == (4, 8)
+    with np.load(tmp_path / "run/weights.npz") as kept:
+        for name, value in best["network"].items():
+            np.testing.assert_array_equal(kept[name], value.numpy())
+    assert train(recipe_path, out=tmp_path / "run", resume=True, **folders)  # there is nothing left to do
+    assert load_checkpoint(tmp_path / "run/checkpoint.pt")["done"] == 8
+
+
+def test_a_killed_run_leaves_half_a_line_that_resuming_drops(recipe_path, folders, tmp_path):
+    train(recipe_path, out=tmp_path, minutes=0.0, **folders)
+    log = tmp_path / "log.jsonl"
+    log.write_text(log.read_text() + '{"event": "tr')
+    train(recipe_path, out=tmp_path, minutes=0.0, resume=True, **folders)
+    assert [json.loads(line)["event"] for line in log.read_text().splitlines()] == ["start", "stopped"] * 2
+
+
+def test_a_validation_draws_the_curves(recipe_path, folders, tmp_path):
+    pytest.importorskip("matplotlib")
+    recipe_path = changed(recipe_path, tmp_path, "every_steps = 10", "every_steps = 1")
+    train(recipe_path, out=tmp_path / "run", minutes=0.0, **folders)
+    assert (tmp_path / "run/curves.png").read_bytes().startswith(b"\x89PNG")
+    figure = plot_curves([{"event": "train", "step": 1, "loss": 0.5}, {"event": "valid", "step": 1, "pesq": None}])
+    assert [axes.get_title() for axes in figure.axes] == ["loss", "ESTOI", "PESQ (WB)"]
+
+
+def test_without_matplotlib_one_notice_replaces_the_curves(recipe_path, folders, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    recipe_path = changed(recipe_path, tmp_path, "every_steps = 10", "every_steps = 5")
+    assert train(recipe_path, out=tmp_path / "run", **folders)
+    assert not (tmp_path / "run/curves.png").exists()
+    (notice,) = records(tmp_path / "run", "notice")
+    assert "edgeenhance[eval]" in notice["text"]
 
 
 def test_a_finished_run_is_not_overwritten_by_accident(recipe_path, folders, tmp_path):
