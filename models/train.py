@@ -16,6 +16,7 @@ import math
 import os
 import signal
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -97,6 +98,18 @@ class Trainer:
         self.recent.append(float(value.detach()))
         return self.recent[-1]
 
+    def begin_with(self, path: str | os.PathLike[str]) -> None:
+        """Start from the weights of an .npz; EdgeEnhanceError where they are not this network's."""
+        try:
+            with np.load(path) as arrays:
+                weights = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+            self.network.load_state_dict(weights)
+            if self._average:
+                self._average.network.load_state_dict(weights)
+        except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
+            reason = str(error).splitlines()[0]
+            raise EdgeEnhanceError(f"{path} does not hold weights of the recipe's network: {reason}") from error
+
     def save(self, path: Path) -> None:
         """Write network, averaged weights, optimizer and progress, whole or not at all."""
         state = {
@@ -157,6 +170,7 @@ def train(
     out: str | os.PathLike[str],
     minutes: float | None = None,
     resume: bool = False,
+    weights: str | os.PathLike[str] | None = None,
     workers: int = 1,
     cache: str | os.PathLike[str] | None = None,
     device: str = "cpu",
@@ -166,11 +180,12 @@ def train(
 
     data_dir : holds speech/ and noise/ with the recipe's folders · bank_dir, valid_bank : impulse-response banks
     out : run folder · minutes : stop and save after so long · resume : go on from out/checkpoint.pt
+    weights : an .npz of `save_weights` to begin with, for fine-tuning
     workers : mixing processes (0: mix in this one; the items are the same) · cache : decoded audio and designed beams
     report : called with every record of the log. SIGINT and SIGTERM save a checkpoint and stop.
     """
     recipe, folder = Recipe.load(recipe_path), Path(out)
-    trainer = _trainer(recipe, folder / CHECKPOINT, torch.device(device), resume)
+    trainer = _trainer(recipe, folder / CHECKPOINT, torch.device(device), resume, weights)
     store = Path(cache) if cache else default_cache()
     data = recipe.mixtures(Path(data_dir), Path(bank_dir), store)
     unheard = recipe.mixtures(Path(data_dir), Path(valid_bank), store, "valid")
@@ -186,9 +201,11 @@ def train(
     return trainer.finished
 
 
-def _trainer(recipe: Recipe, checkpoint: Path, device: torch.device, resume: bool) -> Trainer:
+def _trainer(recipe: Recipe, checkpoint: Path, device: torch.device, resume: bool, weights: Any) -> Trainer:
     """A new trainer, or the one that a checkpoint holds; EdgeEnhanceError rather than overwriting one."""
     trainer = Trainer(recipe, device)
+    if weights is not None:
+        trainer.begin_with(weights)
     if checkpoint.exists():
         if not resume:
             raise EdgeEnhanceError(f"{checkpoint} exists; pass --resume to go on with it, or choose another folder")

@@ -286,6 +286,7 @@ def _add_train(commands: Any) -> None:
     _add_training_data(p)
     p.add_argument("--valid-bank", required=True, metavar="DIR", help="impulse-response bank to validate on")
     p.add_argument("--resume", action="store_true", help="go on from the run folder's checkpoint")
+    p.add_argument("--weights", metavar="FILE.npz", help="weights to begin with, to fine-tune a trained network")
     p.add_argument("--minutes", type=float, metavar="N", help="save and stop after so long")
     p.add_argument("--workers", type=_positive, default=1, metavar="N", help="mixing processes (default: 1)")
     p.add_argument("--threads", type=_positive, metavar="N", help="threads of the network's arithmetic")
@@ -306,7 +307,7 @@ def _train(args: argparse.Namespace) -> None:
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    names = ("valid_bank", "minutes", "resume", "workers", "cache", "device")
+    names = ("valid_bank", "minutes", "resume", "weights", "workers", "cache", "device")
     settings = {name: getattr(args, name) for name in names}
     train(args.recipe, data_dir=args.data, bank_dir=args.bank, out=args.output, report=print_record, **settings)
 

@@ -125,6 +125,23 @@ def test_without_matplotlib_one_notice_replaces_the_curves(recipe_path, folders,
     assert "edgeenhance[eval]" in notice["text"]
 
 
+def test_fine_tuning_begins_with_the_weights_given(recipe_path, folders, tmp_path):
+    train(recipe_path, out=tmp_path / "first", **folders)
+    weights = tmp_path / "first" / "weights.npz"
+    still = changed(recipe_path, tmp_path, "learning_rate = ", "learning_rate = 0.0 # ")
+    train(still, out=tmp_path / "tuned", weights=weights, **folders)
+    with np.load(weights) as before, np.load(tmp_path / "tuned" / "weights.npz") as after:
+        for name in before.files:
+            np.testing.assert_array_equal(before[name], after[name])
+
+
+def test_weights_of_another_network_are_refused(recipe_path, folders, tmp_path):
+    np.savez(tmp_path / "other.npz", something=np.zeros(3))
+    for path in (tmp_path / "other.npz", tmp_path / "missing.npz"):
+        with pytest.raises(EdgeEnhanceError, match="does not hold weights of the recipe's network"):
+            train(recipe_path, out=tmp_path / "run", weights=path, **folders)
+
+
 def test_a_finished_run_is_not_overwritten_by_accident(recipe_path, folders, tmp_path):
     train(recipe_path, out=tmp_path, minutes=0.0, **folders)
     with pytest.raises(EdgeEnhanceError, match="--resume"):
