@@ -129,7 +129,7 @@ class Recipe:
 
     def as_table(self) -> dict[str, Any]:
         """The recipe as plain values, for checkpoints."""
-        return {**asdict(self), "profile": self.profile.name}
+        return {**asdict(self), "profile": self.profile.name, "mixing": self.mixing.as_table()}
 
     @property
     def centers(self) -> np.ndarray:
@@ -139,13 +139,14 @@ class Recipe:
     def mixtures(self, data: Path, bank: Path, cache: Path, split: str = "train") -> Mixtures:
         """The recipe's items. data : holds speech/ and noise/ · bank : impulse responses · split : "train" | "valid"
 
-        Validation mixes other talkers and noises, at its own lengths and SNRs, always with speech and noise.
+        Validation mixes other talkers and noises, at its own lengths and SNRs, always with speech and noise, without
+        augmentation: recipes that differ in it are scored on the same items.
         """
         share, seed, mixing = self.validation.held_out, self.training.seed, self.mixing
         if split == "valid":
             seed += _VALIDATION_SEED
             own = {"seconds": self.validation.seconds, "snr_db": self.validation.snr_db}
-            mixing = replace(mixing, clean=0.0, noise_only=0.0, **own)
+            mixing = replace(mixing.without_augmentation(), clean=0.0, noise_only=0.0, **own)
         speech = Corpus(data / "speech", self.speech, cache, split, share)
         noise = Corpus(data / "noise", self.noise, cache, split, share)
         scenes = Bank(bank, self.profile, cache, self.bank.looks, self.bank.error_deg)
