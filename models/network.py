@@ -41,6 +41,15 @@ class GruMask(nn.Module):
         recurrent, _ = self.gru(self.drop(torch.tanh(self.encode(features))))
         return torch.sigmoid(self.decode(self.drop(recurrent)))
 
+    def weight_rows(self) -> list[list[torch.Tensor]]:
+        """The matrices as `emit` writes them, for models/rounding.py: blocks side by side share the scales of rows."""
+        gates = 2 * self.hidden  # r and z read input and state as one matrix, n as two
+        out = [[self.encode.weight], [self.decode.weight]]
+        for layer in range(self.layers):
+            x, h = (getattr(self.gru, f"weight_{side}h_l{layer}") for side in "ih")
+            out += [[x[:gates], h[:gates]], [x[gates:]], [h[gates:]]]
+        return out
+
     @property
     def state_sizes(self) -> list[int]:
         """Units of each state, in the order of the graph's state tensors."""

@@ -32,7 +32,8 @@ class Training:
     optimizer, schedule : names, see models/optimize.py · weight_decay · momentum : of sgd and rmsprop
     factor, patience : plateau's rate falls by `factor` after `patience` validations without a new lowest loss
     dropout : share between layers · ema : decay of the averaged weights, which count in the end (0: the last ones do)
-    early_stop : validations without a new lowest loss that end the run (0: none do)"""
+    early_stop : validations without a new lowest loss that end the run (0: none do)
+    rounded : train with the weights as a 16x8 file will hold them, see models/rounding.py"""
 
     steps: int
     batch: int = 24
@@ -50,6 +51,7 @@ class Training:
     dropout: float = 0.0
     ema: float = 0.0
     early_stop: int = 0
+    rounded: bool = False
 
     def __post_init__(self) -> None:
         """ValueError where a name is unknown or a number is out of range."""

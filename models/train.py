@@ -18,7 +18,7 @@ import signal
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from .losses import loss
 from .network import make_network, parameter_count
 from .optimize import Average, Progress, learning_rate, make_optimizer
 from .recipe import Recipe
+from .rounding import rounded
 from .validate import ValidationSet
 
 CHECKPOINT, BEST, LOG, CURVES, WEIGHTS = "checkpoint.pt", "best.pt", "log.jsonl", "curves.png", "weights.npz"
@@ -84,12 +85,12 @@ class Trainer:
         torch.manual_seed(self.recipe.training.seed * _SEED_STRIDE + self.done)
         self.network.train()
         features, beam, target = (batch[name].to(self.device) for name in ("features", "beam", "target"))
-        gains = self._bands.expand(self.network(to_float(features)))
-        value = self._loss(gains, beam, target)
-        if not torch.isfinite(value):
-            raise EdgeEnhanceError(f"the loss is not finite at step {self.done}; lower learning_rate in the recipe")
         self._optimizer.zero_grad(set_to_none=True)
-        value.backward()
+        with rounded(self.network) if self.recipe.training.rounded else nullcontext():
+            value = self._loss(self._bands.expand(self.network(to_float(features))), beam, target)
+            if not torch.isfinite(value):
+                raise EdgeEnhanceError(f"the loss is not finite at step {self.done}; lower learning_rate in the recipe")
+            value.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.training.clip)
         self._optimizer.step()
         self.done += 1
