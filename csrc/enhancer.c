@@ -22,6 +22,9 @@
 #define ALIVE_RATIO 1e-3f     /* and alive again at 30 dB */
 #define CEILING 2.0f          /* output never above twice (6 dB) the recent input peak */
 #define LOUDEST 8.0f          /* times its level, as which a hop counts at most in the noise covariance */
+#define BURST 100.0f          /* a hop 20 dB above the mean power of the last seconds is a burst, */
+#define BURST_SECONDS 0.25    /* for so long at most: then it is the new sound */
+#define LOUDNESS_SECONDS 2.0
 #define ONE_Q15 32767
 
 struct ee_enhancer {
@@ -53,6 +56,10 @@ struct ee_enhancer {
     /* meters */
     float *mic_power;
     float meter;
+    /* bursts */
+    float loudness, loudness_rate;                 /* mean power of a hop's sample */
+    int heard;                                     /* hops that taught it, up to burst_most */
+    int burst_hops, burst_most, guard;             /* in a row; at most; hops until the burst has left the window */
     ee_status status;
 };
 
@@ -235,6 +242,8 @@ int ee_enhancer_reset(ee_enhancer *e)
     copy_table(e->weights_used, e->weights, array_size(e));
     copy_table(e->noise_used, e->noise, array_size(e));
     copy_table(e->ear_used, e->ear, 2 * (size_t)e->bins);
+    e->loudness = 0.0f;
+    e->heard = e->burst_hops = e->guard = 0;
     e->settling = e->covariance_started = e->solve_at = e->fill = e->peak_at = 0;
     e->strength = c->strength;
     e->cues = c->cues;
@@ -256,6 +265,8 @@ int ee_enhancer_init(ee_enhancer **out, void *memory, size_t bytes, const ee_con
     double hop_seconds = (double)e->hop / config->sample_rate;
     e->forget = e->prior ? (float)ee_one_minus_exp(hop_seconds / (double)config->noise_seconds) : 0.0f;
     e->meter = (float)ee_one_minus_exp(hop_seconds / METER_SECONDS);
+    e->loudness_rate = (float)ee_one_minus_exp(hop_seconds / LOUDNESS_SECONDS);
+    e->burst_most = (int)(BURST_SECONDS / hop_seconds) + 1;
     take_beam(e, beam);
     code = ee_enhancer_reset(e);
     if (code == EE_OK) *out = e;
@@ -332,6 +343,28 @@ static void find_dead_mics(ee_enhancer *e)
     if (dead == e->status.dead_mics) return;
     e->status.dead_mics = dead;
     if (e->config.beamformer == EE_BEAM_FIXED) aim(e);
+}
+
+/* A burst (slam, clap, full-scale fault) is let through and teaches nothing: returns 1 until it has left the window. */
+static int in_burst(ee_enhancer *e)
+{
+    int count = e->hop * e->config.mics;
+    float power = 0.0f;
+    for (int k = 0; k < count; k++) power += e->input[k] * e->input[k];
+    power /= (float)count;
+    int loud = e->heard == e->burst_most && power > BURST * e->loudness;
+    e->burst_hops = loud ? e->burst_hops + 1 : 0;
+    if (loud && e->burst_hops <= e->burst_most) {
+        e->guard = e->config.analysis / e->hop;
+        return 1;
+    }
+    if (e->heard < e->burst_most) e->heard++;
+    float rate = 1.0f / (float)e->heard; /* a plain mean at first */
+    if (e->heard == e->burst_most) rate = e->loudness_rate;
+    e->loudness += rate * (power - e->loudness);
+    if (loud || !e->guard) e->guard = 0;
+    else e->guard--;
+    return e->guard > 0;
 }
 
 /* ---- beams ---- */
@@ -530,7 +563,9 @@ static int process_hop(ee_enhancer *e)
     for (int m = 0; m < c->mics; m++)
         ee_stft_analyze(e->stft, e->history + m * c->analysis, e->input + m, c->mics, e->X + 2 * m * e->bins);
     form_beams(e);
-    if (!silent) {
+    if (!silent && in_burst(e)) {
+        for (int b = 0; b < c->bands; b++) e->gains[b] = 1.0f;
+    } else if (!silent) {
         measure_bands(e);
         if (c->mask) code = ask_mask(e);
         if (c->beamformer == EE_BEAM_MVDR) learn_noise(e);

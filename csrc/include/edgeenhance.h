@@ -106,7 +106,7 @@ typedef struct {
     const float *prior;     /* [mics*mics][bins] packed: diffuse-field coherence plus loading; NULL unless EE_BEAM_MVDR */
 } ee_beam;
 
-/* The mask: q15 features [2 * bands] -> q15 gains [bands], 0..32767. Called once per hop that is not digital silence.
+/* The mask: q15 features [2 * bands] -> q15 gains [bands], 0..32767. Called once per hop, but in digital silence and bursts.
  * Returns 0, or anything else for "failed". */
 typedef int (*ee_mask_fn)(void *user, const int16_t *features, int16_t *gains);
 

@@ -31,8 +31,9 @@ def enhance_reference(
 ) -> np.ndarray:
     """One ear's signal at full strength : (n,), `synthesis - hop` samples late.
 
-    x : (n, M), n a multiple of the hop, no silent hops · tables : of `beamform.design` · mvdr : adapt with these
-    settings, or None for the fixed beam · gains : (T, B), 0..1, of a mask network, or None for the beam alone
+    x : (n, M), n a multiple of the hop, no silent hops, no bursts · tables : of `beamform.design`
+    mvdr : adapt with these settings, or None for the fixed beam
+    gains : (T, B), 0..1, of a mask network, or None for the beam alone
     """
     X = np.stack([stft_reference(channel, profile) for channel in x.T], axis=-1)
     T = band_matrix(centers, profile.bins)

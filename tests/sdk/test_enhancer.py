@@ -231,6 +231,23 @@ def test_faults_pass_without_poisoning_the_stream(fault, beamformer, rng):
         assert abs(level_db(y[16000 + 1600 + 16000 :], expected[16000 + 1600 + 16000 :])) <= 1
 
 
+def test_a_burst_leaves_the_shipped_network_as_it_was(rng):
+    pytest.importorskip("ai_edge_litert", reason="needs a TFLite runtime")
+    x = scene(rng, 4)
+    after = slice(16000 + 1600 + 16000, None)
+    expected = Enhancer("bte-2x2").process(x)[after]
+    y = Enhancer("bte-2x2").process(FAULTS["full-scale burst"](x))[after]
+    assert abs(level_db(y, expected)) <= 1
+
+
+def test_a_sound_that_stays_loud_is_soon_the_new_sound(rng):
+    x = scene(rng, 4)
+    x[16000:] *= 30
+    mask = EnergyMask()
+    Enhancer("bte-2x2", model=mask, block=64).process(x)
+    assert len(x) // 64 - 70 <= len(mask.gains) <= len(x) // 64 - 60  # called again after a quarter of a second
+
+
 def test_a_dead_microphone_is_named_and_left_out(rng):
     x = scene(rng, 3)
     enhancer = Enhancer("bte-2x2", model="none")
