@@ -75,11 +75,11 @@ static int16_t to_q15(float x)
     return (int16_t)(x < 0.0f ? x - 0.5f : x + 0.5f);
 }
 
-void ee_features_update(ee_features *features, const float *beam, const float *noise, int bands, int16_t *q15)
+void ee_features_update(ee_features *features, const float *const *powers, int bands, int16_t *q15)
 {
     float logs[EE_MAX_BANDS], mean = 0.0f;
     for (int b = 0; b < bands; b++) {
-        logs[b] = ee_log2(beam[b] + FEATURE_FLOOR);
+        logs[b] = ee_log2(powers[0][b] + FEATURE_FLOOR);
         mean += logs[b];
     }
     mean /= (float)bands;
@@ -87,6 +87,10 @@ void ee_features_update(ee_features *features, const float *beam, const float *n
     features->started = 1;
     features->level += (mean > features->level ? features->rise : features->fall) * (mean - features->level);
     for (int b = 0; b < bands; b++) q15[b] = to_q15(FEATURE_SCALE * (logs[b] - features->level));
-    for (int b = 0; b < bands; b++)
-        q15[bands + b] = noise ? to_q15(FEATURE_SCALE * (ee_log2(noise[b] + FEATURE_FLOOR) - features->level)) : -32768;
+    for (int s = 1; s < EE_SIGNALS; s++) {
+        const float *power = powers[s];
+        int16_t *out = q15 + s * bands;
+        for (int b = 0; b < bands; b++)
+            out[b] = power ? to_q15(FEATURE_SCALE * (ee_log2(power[b] + FEATURE_FLOOR) - features->level)) : -32768;
+    }
 }

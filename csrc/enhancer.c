@@ -21,6 +21,8 @@
 #define DEAD_RATIO 1e-4f      /* a microphone 40 dB below the loudest is dead, */
 #define ALIVE_RATIO 1e-3f     /* and alive again at 30 dB */
 #define CEILING 2.0f          /* output never above twice (6 dB) the recent input peak */
+#define SPEECH_SECONDS 1.0    /* time constant of the talker's covariance */
+#define FAINTEST 1e-3f        /* no blending where the reference has less than this share of what the talker sends */
 #define LOUDEST 8.0f          /* times its level, as which a hop counts at most in the noise covariance */
 #define BURST 100.0f          /* a hop 20 dB above the mean power of the last seconds is a burst, */
 #define BURST_SECONDS 0.25    /* for so long at most: then it is the new sound */
@@ -34,23 +36,24 @@ struct ee_enhancer {
     /* look */
     float *fixed, *noise, *steering, *ear;         /* the tables given; NULL where not given */
     float *weights, *weights_used;                 /* [mics][2][bins] goal, and what is applied on the way there */
-    float *noise_used, *ear_used;
+    float *noise_used, *sum, *sum_used, *ear_used;
     float *prior, *covariance;
+    float *speech, *transfer, *blended;            /* talker: covariance, transfer functions [mics][2][bins] */
     int settling, covariance_started, solve_at;
-    float forget;
+    float forget, forget_speech;
     /* signal */
     float *input, *output;                         /* one hop, interleaved */
     float *history, *overlap;
-    float *X, *Y, *U, *mixed;
+    float *X, *Y, *U, *S, *mixed;                  /* microphones, beam, noise reference, delay-and-sum */
     int fill;
     float *peaks;                                  /* of the last hops, a ring */
     int peak_count, peak_at;
     /* mask */
     ee_features features;
-    float *power, *power_other, *power_noise;      /* [bands] */
+    float *power, *power_other, *power_noise, *power_sum, *power_mics; /* [bands] */
     float *presence_beam, *presence_noise;         /* [bands] smoothed, without a network */
     float *gains, *bin_gains, *rate;
-    int16_t *q15;                                  /* [3 * bands]: features, gains */
+    int16_t *q15;                                  /* [EE_SIGNALS + 1][bands]: features, gains */
     /* knobs on their way */
     float strength, cues;
     /* meters */
@@ -94,7 +97,7 @@ static int mvdr_fits(const ee_config *c)
 {
     return c->beamformer == EE_BEAM_FIXED
         || (c->beamformer == EE_BEAM_MVDR && c->mics > 1 && c->prior_weight > 0.0f && c->prior_weight < 1e6f
-            && c->noise_seconds > 0.0f && c->noise_seconds < 1e3f && c->solve_hops >= 1);
+            && c->noise_seconds > 0.0f && c->noise_seconds < 1e3f && c->solve_hops >= 1 && in_unit(c->steering_blend));
 }
 
 static int config_fits(const ee_config *c)
@@ -112,12 +115,17 @@ static void carve_look(ee_enhancer *e, ee_arena *a, size_t array, size_t spectru
     e->weights_used = ee_arena_floats(a, array);
     e->noise = c->mics > 1 ? ee_arena_floats(a, array) : NULL;
     e->noise_used = c->mics > 1 ? ee_arena_floats(a, array) : NULL;
+    e->sum = c->mics > 1 ? ee_arena_floats(a, array) : NULL;
+    e->sum_used = c->mics > 1 ? ee_arena_floats(a, array) : NULL;
     e->steering = c->beamformer == EE_BEAM_MVDR ? ee_arena_floats(a, array) : NULL;
     e->ear = c->ears > 1 ? ee_arena_floats(a, spectrum) : NULL;
     e->ear_used = c->ears > 1 ? ee_arena_floats(a, spectrum) : NULL;
     size_t matrix = (size_t)(c->mics * c->mics) * spectrum / 2;
     e->prior = c->beamformer == EE_BEAM_MVDR ? ee_arena_floats(a, matrix) : NULL;
     e->covariance = c->beamformer == EE_BEAM_MVDR ? ee_arena_floats(a, matrix) : NULL;
+    e->speech = c->beamformer == EE_BEAM_MVDR ? ee_arena_floats(a, matrix) : NULL;
+    e->transfer = c->beamformer == EE_BEAM_MVDR ? ee_arena_floats(a, array) : NULL;
+    e->blended = c->beamformer == EE_BEAM_MVDR ? ee_arena_floats(a, array) : NULL;
 }
 
 static void carve_signal(ee_enhancer *e, ee_arena *a, size_t array, size_t spectrum)
@@ -130,6 +138,7 @@ static void carve_signal(ee_enhancer *e, ee_arena *a, size_t array, size_t spect
     e->X = ee_arena_floats(a, array);
     e->Y = ee_arena_floats(a, spectrum * (size_t)c->ears);
     e->U = ee_arena_floats(a, spectrum);
+    e->S = ee_arena_floats(a, spectrum);
     e->mixed = ee_arena_floats(a, spectrum);
     e->peak_count = c->analysis / e->hop + 4;
     e->peaks = ee_arena_floats(a, (size_t)e->peak_count);
@@ -139,11 +148,12 @@ static void carve_signal(ee_enhancer *e, ee_arena *a, size_t array, size_t spect
 static void carve_mask(ee_enhancer *e, ee_arena *a)
 {
     size_t bands = (size_t)e->config.bands, bins = (size_t)e->bins;
-    float **per_band[] = {&e->power, &e->power_other, &e->power_noise, &e->presence_beam, &e->presence_noise, &e->gains};
+    float **per_band[] = {&e->power, &e->power_other, &e->power_noise, &e->power_sum, &e->power_mics,
+                          &e->presence_beam, &e->presence_noise, &e->gains};
     for (size_t i = 0; i < sizeof per_band / sizeof per_band[0]; i++) *per_band[i] = ee_arena_floats(a, bands);
     e->bin_gains = ee_arena_floats(a, bins);
     e->rate = ee_arena_floats(a, bins);
-    e->q15 = ee_arena_take(a, 3 * bands * sizeof(int16_t));
+    e->q15 = ee_arena_take(a, (EE_SIGNALS + 1) * bands * sizeof(int16_t));
 }
 
 /* Sets every pointer of e; with arena.base NULL it only counts. */
@@ -174,7 +184,8 @@ size_t ee_enhancer_size(const ee_config *config)
 static int beam_fits(const ee_config *c, const ee_beam *beam)
 {
     int adaptive = c->beamformer == EE_BEAM_MVDR;
-    return beam && beam->weights && (c->ears == 1 || beam->ear) && (!adaptive || (beam->steering && beam->prior));
+    return beam && beam->weights && (c->ears == 1 || beam->ear) && (!adaptive || (beam->steering && beam->prior))
+        && (!beam->noise || beam->sum);
 }
 
 static void copy_table(float *to, const float *from, size_t count)
@@ -210,6 +221,18 @@ static void take_beam(ee_enhancer *e, const ee_beam *beam)
     copy_table(e->prior, beam->prior, (size_t)(e->config.mics * e->config.mics * e->bins));
     if (!beam->noise) e->noise = NULL;
     copy_table(e->noise, beam->noise, array_size(e));
+    copy_table(e->sum, beam->sum, array_size(e));
+}
+
+/* The talker's covariance starts as d d^H at the level of the noise. */
+static void start_speech(ee_enhancer *e)
+{
+    int mics = e->config.mics, bins = e->bins;
+    memset(e->rate, 0, (size_t)bins * sizeof(float));
+    for (int m = 0; m < mics; m++)
+        for (int f = 0; f < bins; f++) e->rate[f] += e->covariance[(m * m + 2 * m) * bins + f] / (float)mics;
+    memset(e->speech, 0, (size_t)(mics * mics * bins) * sizeof(float));
+    ee_covariance_update(e->speech, e->steering, e->rate, mics, bins);
 }
 
 int ee_enhancer_set_beam(ee_enhancer *e, const ee_beam *beam)
@@ -218,6 +241,7 @@ int ee_enhancer_set_beam(ee_enhancer *e, const ee_beam *beam)
     if (!beam_fits(&e->config, beam) || (has_noise(e) && !beam->noise)) return EE_ERR_CONFIG;
     take_beam(e, beam);
     if (e->config.beamformer == EE_BEAM_FIXED) aim(e);
+    if (e->covariance_started) start_speech(e);
     e->settling = SETTLE_HOPS;
     return EE_OK;
 }
@@ -241,6 +265,7 @@ int ee_enhancer_reset(ee_enhancer *e)
     aim(e);
     copy_table(e->weights_used, e->weights, array_size(e));
     copy_table(e->noise_used, e->noise, array_size(e));
+    copy_table(e->sum_used, e->sum, array_size(e));
     copy_table(e->ear_used, e->ear, 2 * (size_t)e->bins);
     e->loudness = 0.0f;
     e->heard = e->burst_hops = e->guard = 0;
@@ -264,6 +289,7 @@ int ee_enhancer_init(ee_enhancer **out, void *memory, size_t bytes, const ee_con
     if (code) return code;
     double hop_seconds = (double)e->hop / config->sample_rate;
     e->forget = e->prior ? (float)ee_one_minus_exp(hop_seconds / (double)config->noise_seconds) : 0.0f;
+    e->forget_speech = (float)ee_one_minus_exp(hop_seconds / SPEECH_SECONDS);
     e->meter = (float)ee_one_minus_exp(hop_seconds / METER_SECONDS);
     e->loudness_rate = (float)ee_one_minus_exp(hop_seconds / LOUDNESS_SECONDS);
     e->burst_most = (int)(BURST_SECONDS / hop_seconds) + 1;
@@ -378,7 +404,60 @@ static void start_covariance(ee_enhancer *e)
         for (int i = 0; i < 2 * mics; i++) power += e->X[i * bins + f] * e->X[i * bins + f];
         for (int p = 0; p < mics * mics; p++) e->covariance[p * bins + f] = e->prior[p * bins + f] * power / (float)mics;
     }
+    start_speech(e);
     e->covariance_started = 1;
+}
+
+/* out[first..] += a b, or a conj(b) with sign -1; a is a packed plane pair, b a spectrum. */
+static void add_product(float *restrict out, const float *restrict re, const float *restrict im, float sign,
+                        const float *restrict b, int bins, int first, int count)
+{
+    for (int f = first; f < first + count; f++) {
+        out[f] += re[f] * b[f] - sign * im[f] * b[bins + f];
+        out[bins + f] += re[f] * b[bins + f] + sign * im[f] * b[f];
+    }
+}
+
+/* transfer = Phi w, Phi the talker's covariance: one step of the power method from the beam, which already lets little else
+ * through, so it points along the talker's transfer functions. */
+static void hear_talker(ee_enhancer *e, int first, int count)
+{
+    int mics = e->config.mics, bins = e->bins;
+    for (int i = 0; i < mics; i++) {
+        float *out = e->transfer + 2 * i * bins;
+        memset(out + first, 0, (size_t)count * sizeof(float));
+        memset(out + bins + first, 0, (size_t)count * sizeof(float));
+        for (int j = 0; j < mics; j++) {
+            const float *b = e->weights + 2 * j * bins;
+            int plane = i > j ? i * i + 2 * j : j * j + 2 * i;
+            const float *re = e->speech + plane * bins;
+            if (i != j) add_product(out, re, re + bins, i > j ? 1.0f : -1.0f, b, bins, first, count);
+            else add_product(out, re, re, 0.0f, b, bins, first, count);
+        }
+    }
+}
+
+/* Steering goes steering_blend of the way to transfer / transfer_ref, which counts as at most |d| away from d. */
+static void blend_steering(ee_enhancer *e, int first, int count)
+{
+    int mics = e->config.mics, bins = e->bins;
+    float blend = e->status.dead_mics ? 0.0f : e->config.steering_blend;
+    const float *reference = e->transfer + 2 * e->config.reference[0] * bins;
+    if (blend > 0.0f) hear_talker(e, first, count);
+    for (int f = first; f < first + count; f++) {
+        float sent = 0.0f, rr = reference[f], ri = reference[bins + f], power = rr * rr + ri * ri;
+        for (int i = 0; i < 2 * mics; i++) sent += e->transfer[i * bins + f] * e->transfer[i * bins + f];
+        int clear = blend > 0.0f && power > FAINTEST * sent && power > 0.0f;
+        for (int m = 0; m < mics; m++) {
+            int at = 2 * m * bins + f;
+            float dr = e->steering[at], di = e->steering[at + bins], hr = e->transfer[at], hi = e->transfer[at + bins];
+            float xr = clear ? (hr * rr + hi * ri) / power - dr : 0.0f, xi = clear ? (hi * rr - hr * ri) / power - di : 0.0f;
+            float away = xr * xr + xi * xi, most = dr * dr + di * di;
+            float share = away > most ? blend * sqrtf(most / away) : blend;
+            e->blended[at] = dr + share * xr;
+            e->blended[at + bins] = di + share * xi;
+        }
+    }
 }
 
 /* Solve this hop's share of the bins, so that no hop is a peak. */
@@ -387,7 +466,8 @@ static void renew_weights(ee_enhancer *e)
     const ee_config *c = &e->config;
     int share = (e->bins + c->solve_hops - 1) / c->solve_hops;
     int count = e->solve_at + share <= e->bins ? share : e->bins - e->solve_at;
-    ee_mvdr_weights(e->covariance, e->prior, c->prior_weight, e->steering, e->status.dead_mics, c->mics, e->bins,
+    blend_steering(e, e->solve_at, count);
+    ee_mvdr_weights(e->covariance, e->prior, c->prior_weight, e->blended, e->status.dead_mics, c->mics, e->bins,
                     e->solve_at, count, e->weights);
     e->solve_at = (e->solve_at + count) % e->bins;
 }
@@ -402,6 +482,7 @@ static void move_beams(ee_enhancer *e)
     if (e->covariance_started || e->settling) approach(e->weights_used, e->weights, array_size(e));
     if (!e->settling) return;
     if (has_noise(e)) approach(e->noise_used, e->noise, array_size(e));
+    if (has_noise(e)) approach(e->sum_used, e->sum, array_size(e));
     if (e->ear) approach(e->ear_used, e->ear, 2 * (size_t)e->bins);
     e->settling--;
 }
@@ -421,10 +502,25 @@ static void form_beams(ee_enhancer *e)
     move_beams(e);
     ee_beam_apply(e->weights_used, e->X, c->mics, e->bins, e->Y);
     if (e->ear) multiply(e->Y, e->ear_used, e->bins, e->Y + 2 * e->bins);
-    if (has_noise(e)) ee_beam_apply(e->noise_used, e->X, c->mics, e->bins, e->U);
+    if (!has_noise(e)) return;
+    ee_beam_apply(e->noise_used, e->X, c->mics, e->bins, e->U);
+    if (c->mask) ee_beam_apply(e->sum_used, e->X, c->mics, e->bins, e->S);
 }
 
 /* ---- mask ---- */
+
+/* Delay-and-sum, and the mean over the microphones: what only the network looks at. */
+static void measure_microphones(ee_enhancer *e)
+{
+    const ee_config *c = &e->config;
+    float *one = e->power_other; /* free again */
+    ee_bands_power(c->centers, c->bands, e->S, e->bins, e->power_sum);
+    memset(e->power_mics, 0, (size_t)c->bands * sizeof(float));
+    for (int m = 0; m < c->mics; m++) {
+        ee_bands_power(c->centers, c->bands, e->X + 2 * m * e->bins, e->bins, one);
+        for (int b = 0; b < c->bands; b++) e->power_mics[b] += one[b] / (float)c->mics;
+    }
+}
 
 static void measure_bands(ee_enhancer *e)
 {
@@ -434,16 +530,23 @@ static void measure_bands(ee_enhancer *e)
         ee_bands_power(c->centers, c->bands, e->Y + 2 * e->bins, e->bins, e->power_other);
         for (int b = 0; b < c->bands; b++) e->power[b] = 0.5f * (e->power[b] + e->power_other[b]);
     }
-    if (has_noise(e)) ee_bands_power(c->centers, c->bands, e->U, e->bins, e->power_noise);
+    if (!has_noise(e)) return;
+    ee_bands_power(c->centers, c->bands, e->U, e->bins, e->power_noise);
+    if (c->mask) measure_microphones(e);
 }
 
 /* Calls the mask function; on failure the gains are 1. Returns EE_OK or EE_ERR_MASK. */
 static int ask_mask(ee_enhancer *e)
 {
     int bands = e->config.bands;
-    int16_t *gains = e->q15 + 2 * bands;
-    const float *noise = has_noise(e) && !e->status.dead_mics ? e->power_noise : NULL; /* its null needs all microphones */
-    ee_features_update(&e->features, e->power, noise, bands, e->q15);
+    int16_t *gains = e->q15 + EE_SIGNALS * bands;
+    const float *powers[EE_SIGNALS] = {e->power};
+    if (has_noise(e) && !e->status.dead_mics) { /* a null needs all microphones */
+        powers[1] = e->power_noise;
+        powers[2] = e->power_sum;
+        powers[3] = e->power_mics;
+    }
+    ee_features_update(&e->features, powers, bands, e->q15);
     int failed = e->config.mask(e->config.mask_user, e->q15, gains) != 0;
     for (int b = 0; b < bands; b++) {
         float gain = (float)gains[b] / ONE_Q15;
@@ -481,7 +584,7 @@ static void tame(ee_enhancer *e)
         if (power[f] > LOUDEST * known[f]) e->rate[f] *= LOUDEST * known[f] / power[f];
 }
 
-/* At the rate (1 - g)^4, so that the noise covariance leaves the talker alone. */
+/* At the rate (1 - g)^4, so that the noise covariance leaves the talker alone; the talker's own at g^2. */
 static void learn_noise(ee_enhancer *e)
 {
     const ee_config *c = &e->config;
@@ -493,10 +596,13 @@ static void learn_noise(ee_enhancer *e)
         presence = e->power_other;
     }
     ee_bands_expand(c->centers, c->bands, presence, e->bins, e->rate);
+    float *speech_rate = e->bin_gains; /* scratch: the gains are expanded later */
     for (int f = 0; f < e->bins; f++) {
         float absent = (1.0f - e->rate[f]) * (1.0f - e->rate[f]);
+        speech_rate[f] = e->forget_speech * e->rate[f] * e->rate[f];
         e->rate[f] = e->forget * absent * absent;
     }
+    if (c->steering_blend > 0.0f) ee_covariance_update(e->speech, e->X, speech_rate, c->mics, e->bins);
     tame(e);
     ee_covariance_update(e->covariance, e->X, e->rate, c->mics, e->bins);
 }

@@ -15,7 +15,7 @@ from edgeenhance.beamform import Mvdr
 from .bank import SceneBeams
 from .features import Bands
 
-BLOCK = 16  # hops, 64 ms in the assist profile
+BLOCK_SECONDS = 0.064
 
 
 def adaptive_beam(
@@ -27,10 +27,11 @@ def adaptive_beam(
     """
     rate = _noise_share(target, beam, bands)
     prior = torch.from_numpy(beams.prior)
-    covariances = _covariances(microphones, rate, _forget(bands, mvdr), prior)
+    block = round(BLOCK_SECONDS * bands.profile.sample_rate / bands.profile.hop)
+    covariances = _covariances(microphones, rate, _forget(bands, mvdr), prior, block)
     weights = _mvdr(covariances, mvdr.prior_weight * prior, torch.from_numpy(beams.steering))
     hops = beam.shape[0]
-    weights = weights.repeat_interleave(BLOCK, 0)[:hops]  # (hops, bins, mics)
+    weights = weights.repeat_interleave(block, 0)[:hops]  # (hops, bins, mics)
     return (weights.conj() * microphones.permute(1, 2, 0)).sum(-1)
 
 
@@ -46,37 +47,39 @@ def _forget(bands: Bands, mvdr: Mvdr) -> float:
     return 1 - math.exp(-bands.profile.hop / bands.profile.sample_rate / mvdr.time_constant)
 
 
-def _covariances(microphones: torch.Tensor, rate: torch.Tensor, forget: float, start: torch.Tensor) -> torch.Tensor:
-    """Noise covariance at the start of each block, `start` at the first : (blocks, bins, mics, mics).
+def _covariances(
+    microphones: torch.Tensor, rate: torch.Tensor, forget: float, start: torch.Tensor, block: int
+) -> torch.Tensor:
+    """Noise covariance at the start of each block of so many hops, `start` at the first : (blocks, bins, mics, mics).
 
     Within a block the recursion R += a rate (x x^H - R) is replaced by its first order: hops count alike.
     """
-    seen = forget * _block_sums(microphones, rate)
-    decay = torch.exp(-forget * _blocks(rate).sum(1))[..., None, None]
+    seen = forget * _block_sums(microphones, rate, block)
+    decay = torch.exp(-forget * _blocks(rate, block).sum(1))[..., None, None]
     first = microphones[:, 0].real.square() + microphones[:, 0].imag.square()
     current, out = start * first.mean(0)[:, None, None], []
-    for block in range(len(seen)):
+    for kept, added in zip(decay, seen, strict=True):
         out.append(current)
-        current = decay[block] * current + seen[block]
+        current = kept * current + added
     return torch.stack(out)
 
 
-def _block_sums(microphones: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
+def _block_sums(microphones: torch.Tensor, rate: torch.Tensor, block: int) -> torch.Tensor:
     """Sums of rate * x x^H over each block : (blocks, bins, mics, mics), one pair of microphones after the other."""
     mics = len(microphones)
     weighted, conjugate = microphones * rate, microphones.conj().resolve_conj()
-    out = torch.empty(*_blocks(rate)[:, 0].shape, mics, mics, dtype=microphones.dtype)
+    out = torch.empty(*_blocks(rate, block)[:, 0].shape, mics, mics, dtype=microphones.dtype)
     for row in range(mics):
         for column in range(row + 1):
-            out[:, :, row, column] = _blocks(weighted[row] * conjugate[column]).sum(1)
+            out[:, :, row, column] = _blocks(weighted[row] * conjugate[column], block).sum(1)
             out[:, :, column, row] = out[:, :, row, column].conj()
     return out
 
 
-def _blocks(x: torch.Tensor) -> torch.Tensor:
-    """(hops, bins) -> (blocks, BLOCK, bins); what does not fill the last block is filled with zeros."""
-    padded = torch.nn.functional.pad(x, (0, 0, 0, -len(x) % BLOCK))
-    return padded.reshape(-1, BLOCK, x.shape[1])
+def _blocks(x: torch.Tensor, block: int) -> torch.Tensor:
+    """(hops, bins) -> (blocks, block, bins); what does not fill the last block is filled with zeros."""
+    padded = torch.nn.functional.pad(x, (0, 0, 0, -len(x) % block))
+    return padded.reshape(-1, block, x.shape[1])
 
 
 def _mvdr(covariances: torch.Tensor, loading: torch.Tensor, steering: torch.Tensor) -> torch.Tensor:

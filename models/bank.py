@@ -59,6 +59,11 @@ class SceneBeams:
     steering: np.ndarray
     prior: np.ndarray
 
+    @property
+    def sum(self) -> np.ndarray:
+        """The delay-and-sum beam d / (d^H d) : (mics, bins) complex64."""
+        return self.steering / np.sum(np.abs(self.steering) ** 2, axis=0)
+
 
 class Bank:
     """The scenes of a bank folder; the list is fixed when the bank is opened.

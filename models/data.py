@@ -95,7 +95,7 @@ class Mixtures(Dataset):
         return int(self.mixing.seconds * SAMPLE_RATE) // hop * hop
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        """features : (hops, 2 * bands) int16 · beam, target : (hops, bins) complex64, spectra of the item."""
+        """features : (hops, 4 * bands) int16 · beam, target : (hops, bins) complex64, spectra of the item."""
         draws = Draws(self.seed, index)
         rng = draws.scene
         number = int(rng.integers(len(self.bank)))
@@ -111,17 +111,17 @@ class Mixtures(Dataset):
         profile = self.bands.profile
         target = spectra(early, profile)
         if beams is None:
-            return self._item(spectra(mixture[scene.reference], profile), None, target)
+            return self._item(spectra(mixture[scene.reference], profile), target)
         microphones = spectra(mixture, profile)  # (mics, hops, bins)
         beam = _apply(beams.weights, microphones)
         if rng.random() < self.mixing.adaptive:
             mvdr = Mvdr(prior_weight=self.mixing.prior_weight)
             beam = adaptive_beam(microphones, target, beam, beams, self.bands, mvdr)
-        return self._item(beam, _apply(beams.noise, microphones), target)
+        others = [self.bands.power(_apply(weights, microphones)) for weights in (beams.noise, beams.sum)]
+        return self._item(beam, target, *others, self.bands.power(microphones).mean(0))
 
-    def _item(self, beam: torch.Tensor, noise: torch.Tensor | None, target: torch.Tensor) -> dict[str, torch.Tensor]:
-        reference = None if noise is None else self.bands.power(noise)
-        return {"features": self.bands.features(self.bands.power(beam), reference), "beam": beam, "target": target}
+    def _item(self, beam: torch.Tensor, target: torch.Tensor, *others: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"features": self.bands.features(self.bands.power(beam), *others), "beam": beam, "target": target}
 
     def _mix(self, draws: Draws, scene: BankScene) -> tuple[torch.Tensor, torch.Tensor]:
         """The mixture at the microphones : (mics, n), and the target's early part : (n,), at one scale."""

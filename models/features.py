@@ -14,7 +14,7 @@ import math
 import numpy as np
 import torch
 
-from edgeenhance.bands import FEATURE_FLOOR, band_matrix
+from edgeenhance.bands import FEATURE_FLOOR, SIGNALS, band_matrix
 from edgeenhance.profiles import Profile
 from edgeenhance.stft import windows
 
@@ -61,19 +61,17 @@ class Bands:
         """Gains per bin : (..., bands) -> (..., bins)."""
         return gains @ self.matrix.to(gains.device)
 
-    def features(self, beam: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
-        """Q15 features : (hops, 2 * bands) int16, as edgeenhance.bands.Features yields them hop by hop.
+    def features(self, beam: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
+        """Q15 features : (hops, 4 * bands) int16, as edgeenhance.bands.Features yields them hop by hop.
 
-        beam, noise : (hops, bands) band powers; noise None: one microphone, its half at the floor
+        beam, others : (hops, bands) band powers; without others (one microphone) their features lie at the floor
         """
         log_beam = torch.log2(beam + FEATURE_FLOOR)
         level = self._level(log_beam.mean(1))
-        halves = [_scaled(log_beam, level)]
-        if noise is None:
-            halves.append(torch.full_like(halves[0], -Q15))
-        else:
-            halves.append(_scaled(torch.log2(noise + FEATURE_FLOOR), level))
-        return torch.cat(halves, 1).to(torch.int16)
+        groups = [_scaled(log_beam, level)]
+        groups += [_scaled(torch.log2(power + FEATURE_FLOOR), level) for power in others]
+        groups += [torch.full_like(log_beam, -Q15)] * (SIGNALS - len(groups))
+        return torch.cat(groups, 1).to(torch.int16)
 
     def _level(self, mean: torch.Tensor) -> torch.Tensor:
         seconds = self.profile.hop / self.profile.sample_rate

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from edgeenhance.bands import SIGNALS
+
 SATURATED = 8.0  # before a tanh or the last sigmoid: beyond it nothing changes that anybody could hear
 GATE = 16.0  # before a gate: z within 3e-5 of 1 makes the memory of a minute, and is lost with 8
 
@@ -20,16 +22,20 @@ GATE = 16.0  # before a gate: z within 3e-5 of 1 makes the memory of a minute, a
 class GruMask(nn.Module):
     """Features -> dense tanh -> two GRU cells -> dense sigmoid gains.
 
-    bands : gains out; 2 * bands features in · hidden : units of each GRU · dense : units of the first layer
+    bands : gains out · signals : of the four that features hold (docs/model-format.md), the first so many · hidden : units of each GRU · dense : units of the first layer
     dropout : share of values that training drops between layers; the deployed cell has none
     """
 
     layers = 2
 
-    def __init__(self, bands: int = 64, hidden: int = 128, dense: int = 128, dropout: float = 0.0) -> None:
+    def __init__(
+        self, bands: int = 64, hidden: int = 128, dense: int = 128, signals: int = 2, dropout: float = 0.0
+    ) -> None:
         super().__init__()
-        self.bands, self.hidden = bands, hidden
-        self.encode = nn.Linear(2 * bands, dense)
+        if not 1 <= signals <= SIGNALS:
+            raise ValueError(f"got signals = {signals}; a network reads 1 to {SIGNALS} of them")
+        self.bands, self.hidden, self.signals = bands, hidden, signals
+        self.encode = nn.Linear(signals * bands, dense)
         self.gru = nn.GRU(dense, hidden, self.layers, batch_first=True, dropout=dropout)
         self.decode = nn.Linear(hidden, bands)
         self.drop = nn.Dropout(dropout)
@@ -37,9 +43,18 @@ class GruMask(nn.Module):
             self.encode.weight.mul_(4)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Gains 0..1 : (batch, hops, bands). features : (batch, hops, 2 * bands) in [-1, 1)."""
+        """Gains 0..1 : (batch, hops, bands). features : (batch, hops, signals * bands or more) in [-1, 1)."""
+        features = features[..., : self.encode.in_features]
         recurrent, _ = self.gru(self.drop(torch.tanh(self.encode(features))))
         return torch.sigmoid(self.decode(self.drop(recurrent)))
+
+    def widened(self, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Weights of a network that reads fewer signals, with zeros for the others: it begins by not hearing them."""
+        encode = weights.get("encode.weight")
+        if encode is None or encode.shape[1] > self.encode.in_features:
+            return weights
+        missing = self.encode.in_features - encode.shape[1]
+        return weights | {"encode.weight": nn.functional.pad(encode, (0, missing))}
 
     def weight_rows(self) -> list[list[torch.Tensor]]:
         """The matrices as `emit` writes them, for models/rounding.py: blocks side by side share the scales of rows."""

@@ -104,6 +104,7 @@ class Trainer:
         try:
             with np.load(path) as arrays:
                 weights = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+            weights = self.network.widened(weights)
             self.network.load_state_dict(weights)
             if self._average:
                 self._average.network.load_state_dict(weights)

@@ -32,6 +32,7 @@ extern "C" {
 
 #define EE_MAX_MICS 16
 #define EE_MAX_BANDS 256
+#define EE_SIGNALS 4
 #define EE_MIN_FFT 32
 #define EE_MAX_FFT 2048
 
@@ -71,16 +72,18 @@ float ee_log2(float x);  /* x > 0, normal; within 4e-6 of log2(x); the same bits
 void ee_bands_power(const int16_t *centers, int bands, const float *X, int bins, float *power);
 void ee_bands_expand(const int16_t *centers, int bands, const float *gains, int bins, float *bin_gains);
 
-/* Features, Q15: (log2(power) - level) / 16 clipped to [-1, 1), for the beam, then the noise reference.
- * `level` follows the beam's mean log2 band power, up in 0.5 s and down in 4 s: features do not depend on input gain. */
+/* Features, Q15: (log2(power) - level) / 16 clipped to [-1, 1), of EE_SIGNALS signals one after the other: the beam, the
+ * noise reference, the delay-and-sum beam, the mean over the microphones. How they differ tells a talker in the look
+ * direction from one beside it, whatever the array. `level` follows the beam's mean log2 band power, up in 0.5 s and down in 4 s: features do not depend on input gain. */
 typedef struct {
     float level;         /* log2 power */
     float rise, fall;    /* smoothing per hop, 0..1 */
     int started;         /* 0 until the first hop */
 } ee_features;
 int ee_features_init(ee_features *features, float hop_seconds);
-/* noise may be NULL (one microphone): its features sit at the floor, -32768. q15[2 * bands]. */
-void ee_features_update(ee_features *features, const float *beam, const float *noise, int bands, int16_t *q15);
+/* powers[s]: band powers of signal s; NULL (one microphone), but for the beam: its features sit at the floor, -32768.
+ * q15[EE_SIGNALS * bands]. */
+void ee_features_update(ee_features *features, const float *const *powers, int bands, int16_t *q15);
 
 /* ---- beamforming, all bins at once (beamform.c) ---- */
 
@@ -101,12 +104,13 @@ void ee_mvdr_weights(const float *R, const float *prior, float prior_weight, con
 typedef struct {
     const float *weights;   /* [mics][2][bins] fixed beam with w^H d = 1 at ear 0's reference; also where MVDR starts */
     const float *noise;     /* [mics][2][bins] noise reference, null on the talker; NULL with one microphone */
+    const float *sum;       /* [mics][2][bins] delay-and-sum, w = d / d^H d; NULL where `noise` is */
     const float *steering;  /* [mics][2][bins] d relative to ear 0's reference microphone; NULL unless EE_BEAM_MVDR */
     const float *ear;       /* [2][bins] d at ear 1's reference over d at ear 0's; NULL with one ear */
     const float *prior;     /* [mics*mics][bins] packed: diffuse-field coherence plus loading; NULL unless EE_BEAM_MVDR */
 } ee_beam;
 
-/* The mask: q15 features [2 * bands] -> q15 gains [bands], 0..32767. Called once per hop, but in digital silence and bursts.
+/* The mask: q15 features [EE_SIGNALS * bands] -> q15 gains [bands], 0..32767. Called once per hop, but in digital silence and bursts.
  * Returns 0, or anything else for "failed". */
 typedef int (*ee_mask_fn)(void *user, const int16_t *features, int16_t *gains);
 
@@ -123,6 +127,7 @@ typedef struct {
     float prior_weight;        /* MVDR: weight of the prior beside the measured covariance, > 0 */
     float noise_seconds;       /* MVDR: time constant of the noise covariance */
     int solve_hops;            /* MVDR: weights of all bins are renewed within so many hops, evenly spread, >= 1 */
+    float steering_blend;      /* MVDR: steering 0 (as designed) .. 1 (the talker's transfer functions as heard) */
     float strength;            /* 0 (delayed reference microphone) .. 1 (full enhancement) */
     float cues;                /* 0 (beam) .. 1 (gains on the unprocessed ear: noise keeps its place) */
     ee_mask_fn mask;           /* NULL: the beam alone */

@@ -11,6 +11,7 @@ import numpy as np
 from .kernel import ffi, lib, pointer, to_planar
 from .profiles import Profile
 
+SIGNALS = lib.EE_SIGNALS  # beam, noise reference, delay-and-sum beam, mean microphone
 FEATURE_FLOOR = 2.0**-60  # power added before the logarithm: -180 dB
 
 
@@ -64,29 +65,29 @@ def expand_gains(gains: np.ndarray, centers: np.ndarray, bins: int) -> np.ndarra
 
 
 class Features:
-    """The network's input, hop by hop: log band powers of beam and noise reference above a slow level, Q15.
+    """The network's input, hop by hop: log band powers of four signals above a slow level, Q15.
 
     The level follows the beam's mean log2 band power (0.5 s up, 4 s down), so features do not depend on input gain.
-    `update` takes band powers (bands,) of the beam and of the noise reference (None: one microphone) and returns
-    (2 * bands,) int16: (log2(power) - level) / 16 in [-1, 1).
+    `update` takes band powers (bands,) of the beam, and of the noise reference, the delay-and-sum beam and the mean
+    microphone (none of them with one microphone). It returns (4 * bands,) int16: (log2(power) - level) / 16 in [-1, 1).
     """
 
     def __init__(self, hop_seconds: float) -> None:
         self._state = ffi.new("ee_features *")
         lib.ee_features_init(self._state, hop_seconds)
 
-    def update(self, beam: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
-        beam = np.ascontiguousarray(beam, np.float32)
-        out = np.empty(2 * len(beam), np.int16)
-        reference = ffi.NULL if noise is None else pointer(np.ascontiguousarray(noise, np.float32))
-        lib.ee_features_update(self._state, pointer(beam), reference, len(beam), pointer(out, "int16_t"))
+    def update(self, beam: np.ndarray, *others: np.ndarray) -> np.ndarray:
+        powers = [np.ascontiguousarray(power, np.float32) for power in (beam, *others)]
+        out = np.empty(SIGNALS * len(beam), np.int16)
+        pointers = [pointer(power) for power in powers] + [ffi.NULL] * (SIGNALS - len(powers))
+        lib.ee_features_update(self._state, ffi.new("float *[]", pointers), len(beam), pointer(out, "int16_t"))
         return out
 
 
-def features_reference(beam: np.ndarray, noise: np.ndarray | None, hop_seconds: float) -> np.ndarray:
-    """What `Features` computes, for all hops at once in float64 : (hops, 2 * bands), Q15 units, rounded and clipped.
+def features_reference(hop_seconds: float, beam: np.ndarray, *others: np.ndarray) -> np.ndarray:
+    """What `Features` computes, for all hops at once in float64 : (hops, 4 * bands), Q15 units, rounded and clipped.
 
-    beam, noise : (hops, bands) band powers
+    beam, others : (hops, bands) band powers, as for `Features.update`
     """
     rise, fall = 1 - np.exp(-hop_seconds / 0.5), 1 - np.exp(-hop_seconds / 4.0)
     log_beam = np.log2(beam + FEATURE_FLOOR)
@@ -96,6 +97,7 @@ def features_reference(beam: np.ndarray, noise: np.ndarray | None, hop_seconds: 
     for hop, value in enumerate(mean):
         current += (rise if value > current else fall) * (value - current)
         level[hop] = current
-    log_noise = np.full_like(log_beam, -np.inf) if noise is None else np.log2(noise + FEATURE_FLOOR)
-    scaled = (np.concatenate([log_beam, log_noise], 1) - level[:, None]) * (32768 / 16)
+    logs = [log_beam, *(np.log2(power + FEATURE_FLOOR) for power in others)]
+    logs += [np.full_like(log_beam, -np.inf)] * (SIGNALS - len(logs))
+    scaled = (np.concatenate(logs, 1) - level[:, None]) * (32768 / 16)
     return np.rint(np.clip(scaled, -32768, 32767))

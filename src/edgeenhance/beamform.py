@@ -75,6 +75,8 @@ class Mvdr:
 
     time_constant : s, memory of the noise covariance · prior_weight : of the diffuse prior, > 0 (see `mvdr_weights`)
     solve_hops : hops within which the weights of all bins are renewed · white_noise_gain_db : as in `Superdirective`
+    steering_blend : 0 .. 1, how far the steering vector goes from the array's towards the talker's transfer functions as
+    heard: it makes up for a wrong look direction, heads that are no spheres, and early reflections
     The online beam runs in the kernel; `weights` is where it starts, `batch_weights` what it would reach.
     """
 
@@ -82,12 +84,14 @@ class Mvdr:
     prior_weight: float = 0.1
     solve_hops: int = 8
     white_noise_gain_db: float = WHITE_NOISE_GAIN_DB
+    steering_blend: float = 0.5
     name = "mvdr"
 
     def __post_init__(self) -> None:
         _check_range("time_constant", self.time_constant, 1e-3, 60)
         _check_range("prior_weight", self.prior_weight, 1e-6, 1e3)
         _check_range("solve_hops", self.solve_hops, 1, 1000)
+        _check_range("steering_blend", self.steering_blend, 0, 1)
         _check_range("white_noise_gain_db", self.white_noise_gain_db, -60, 60)
 
     def weights(self, array: MicArray, look: float, freqs: np.ndarray, reference: int) -> np.ndarray:
@@ -140,15 +144,18 @@ class BeamTables:
     """Everything the enhancer needs of a look direction; complex128, relative to ear 0's reference microphone.
 
     weights : (F, M) fixed beam, and where MVDR starts · noise : (F, M) noise reference, None without one
+    sum : (F, M) delay-and-sum beam, None where there is no noise reference
     steering : (F, M) · ear : (F,) transfer from ear 0's reference microphone to ear 1's, None with one ear
-    prior : (F, M, M) loaded diffuse coherence
+    prior : (F, M, M) loaded diffuse coherence · reference : ear 0's reference microphone
     """
 
     weights: np.ndarray
     noise: np.ndarray | None
+    sum: np.ndarray | None
     steering: np.ndarray
     ear: np.ndarray | None
     prior: np.ndarray
+    reference: int
 
 
 def design(array: MicArray, beam: str | Beamformer, look: float, profile: Profile, ears: tuple[str, ...]) -> BeamTables:
@@ -167,9 +174,11 @@ def design(array: MicArray, beam: str | Beamformer, look: float, profile: Profil
     return BeamTables(
         weights=chosen.weights(array, look, freqs, references[0]),
         noise=noise_reference(array, look, freqs, references[0]) if has_noise else None,
+        sum=DelayAndSum().weights(array, look, freqs, references[0]) if has_noise else None,
         steering=steering,
         ear=steering[:, references[1]] if len(references) > 1 else None,
         prior=prior(array, look, freqs, references[0], limit),
+        reference=references[0],
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .arrays import MicArray
-from .bands import band_centers
+from .bands import SIGNALS, band_centers
 from .beamform import Beamformer, beamformer, design
 from .errors import EdgeEnhanceError
 from .kernel import aligned_memory, check, ffi, lib, pack_hermitian, pointer, to_planar
@@ -66,7 +66,7 @@ class _MaskCall:
     def __call__(self, features: Any, gains: Any) -> int:
         try:
             if self._views is None:  # the pointers stay the same as long as the enhancer lives
-                self._views = (_view(features, 2 * self._bands), _view(gains, self._bands))
+                self._views = (_view(features, SIGNALS * self._bands), _view(gains, self._bands))
             self.mask.step(*self._views)
             return 0
         except BaseException as error:  # must not cross C; raised again after the block
@@ -145,6 +145,7 @@ class Enhancer:
         if adaptive:
             config.prior_weight, config.noise_seconds = self._beamformer.prior_weight, self._beamformer.time_constant
             config.solve_hops = self._beamformer.solve_hops
+            config.steering_blend = self._beamformer.steering_blend
         config.strength, config.cues = self._strength, self._cues
         if self._mask:
             config.mask, config.mask_user = lib.ee_python_mask, self._handle
@@ -154,7 +155,7 @@ class Enhancer:
         """The kernel's tables for the current look, and the arrays that must outlive the call."""
         tables = design(self.array, self._beamformer, self._look, self.profile, self.ears)
         beam, keep = ffi.new("ee_beam *"), []
-        for name in ("weights", "noise", "steering", "ear", "prior"):
+        for name in ("weights", "noise", "sum", "steering", "ear", "prior"):
             table = getattr(tables, name)
             if table is None:
                 continue

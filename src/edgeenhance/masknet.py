@@ -82,7 +82,7 @@ class MaskNet:
     def step(self, features: np.ndarray, gains: np.ndarray) -> None:
         """One hop. features : (2 * bands,) int16, Q15 · gains : (bands,) int16, written, Q15 0..32767"""
         interpreter = self._interpreter
-        interpreter.set_tensor(self._features, self._to_input(features).reshape(1, -1))
+        interpreter.set_tensor(self._features, self._to_input(features[: 2 * self.bands]).reshape(1, -1))
         for index, state in zip(self._states_in, self._states):
             interpreter.set_tensor(index, state)
         interpreter.invoke()

@@ -1,7 +1,8 @@
 """The chain in NumPy, float64, whole signals at once: what csrc/enhancer.c computes, to be read and to compare with.
 
 F frequency bins, M microphones, T hops, B bands. The noise covariance of the adaptive beam is a recursive mean weighted
-by speech absence (Souden, Chen, Affes and Benesty 2011), with a diffuse prior in the loading.
+by speech absence (Souden, Chen, Affes and Benesty 2011), with a diffuse prior in the loading. The talker's transfer
+functions are one step of the power method from the beam through the covariance of speech.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from .stft import istft_reference, stft_reference
 
 SMOOTHING = 0.2  # of the weights, per hop
 LOUDEST = 8.0  # times its level, as which a hop counts at most in the noise covariance
+SPEECH_SECONDS = 1.0  # memory of the talker's covariance
 METER_SECONDS = 0.05  # of the band powers behind the presence estimate
 
 
@@ -47,24 +49,43 @@ def enhance_reference(
 def _adaptive_beam(
     X: np.ndarray, tables: BeamTables, profile: Profile, T: np.ndarray, mvdr: Mvdr, gains: np.ndarray | None
 ) -> np.ndarray:
-    """Y : (T, F). Hop t uses the covariance of hop t - 1, which starts as the prior at the first hop's level."""
+    """Y : (T, F). Hop t uses the covariances of hop t - 1: R starts as the prior at the first hop's level, S as d d^H."""
     goal, used = tables.weights.copy(), tables.weights.copy()
-    forget = 1 - np.exp(-profile.hop / profile.sample_rate / mvdr.time_constant)
+    forget, forget_speech = (
+        1 - np.exp(-profile.hop / profile.sample_rate / seconds) for seconds in (mvdr.time_constant, SPEECH_SECONDS)
+    )
     presence = None if gains is not None else _presence(tables, profile, T)
-    solve, R, Y = _Solver(tables, mvdr, profile.bins), None, []
+    solve, R, S, Y = _Solver(tables, mvdr, profile.bins), None, None, []
     for hop, x in enumerate(X):
         if R is not None:
-            solve(R, goal)
+            solve(R, S, goal)
             used += SMOOTHING * (goal - used)
         y = np.sum(used.conj() * x, axis=1)
         Y.append(y)
         if R is None:
             R = tables.prior * np.mean(np.abs(x) ** 2, axis=1)[:, None, None]
+            S = _outer(tables.steering) * np.trace(R, axis1=1, axis2=2).real[:, None, None] / x.shape[1]
         heard = gains[hop] if gains is not None else presence(x, y)
         known, power = np.trace(R, axis1=1, axis2=2).real, np.sum(np.abs(x) ** 2, axis=1)
         rate = forget * (1 - T.T @ heard) ** 4 * np.minimum(1, LOUDEST * known / power)
-        R = R + rate[:, None, None] * (x[:, :, None] * x[:, None, :].conj() - R)
+        R = R + rate[:, None, None] * (_outer(x) - R)
+        S = S + forget_speech * ((T.T @ heard) ** 2)[:, None, None] * (_outer(x) - S)
     return np.array(Y)
+
+
+def _outer(x: np.ndarray) -> np.ndarray:
+    """x x^H per bin : (F, M) -> (F, M, M)."""
+    return x[:, :, None] * x[:, None, :].conj()
+
+
+def blend_steering(d: np.ndarray, S: np.ndarray, w: np.ndarray, blend: float, reference: int) -> np.ndarray:
+    """Steering `blend` of the way from d to h = S w / (S w)_ref, whose distance counts as at most |d_m| : (F, M).
+
+    d : (F, M), 1 at the reference · S : (F, M, M) covariance of the talker · w : (F, M) the beam so far
+    """
+    heard = np.einsum("fmn,fn->fm", S, w)
+    away = heard / heard[:, reference : reference + 1] - d
+    return d + blend * away * np.minimum(1, np.abs(d) / np.maximum(np.abs(away), 1e-30))
 
 
 class _Solver:
@@ -74,9 +95,10 @@ class _Solver:
         self.tables, self.mvdr, self.bins = tables, mvdr, bins
         self.share, self.at = -(-bins // mvdr.solve_hops), 0
 
-    def __call__(self, R: np.ndarray, goal: np.ndarray) -> None:
+    def __call__(self, R: np.ndarray, S: np.ndarray, goal: np.ndarray) -> None:
         part = slice(self.at, min(self.at + self.share, self.bins))
         d, prior = self.tables.steering[part], self.tables.prior[part]
+        d = blend_steering(d, S[part], goal[part], self.mvdr.steering_blend, self.tables.reference)
         goal[part] = mvdr_weights(R[part], d, prior, self.mvdr.prior_weight)
         self.at = part.stop % self.bins
 

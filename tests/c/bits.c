@@ -9,7 +9,7 @@
 enum { MICS = 4, BANDS = 6, BINS = 257, FRAMES = 8000 };
 
 static const int16_t centers[BANDS] = {0, 6, 17, 40, 100, 256};
-static float tables[4][MICS * MICS * BINS], ear[2 * BINS], in[FRAMES * MICS], out[FRAMES * 2];
+static float tables[5][MICS * MICS * BINS], ear[2 * BINS], in[FRAMES * MICS], out[FRAMES * 2];
 static union { double align; char bytes[1 << 18]; } memory_block;
 
 static float random_sample(void)
@@ -23,7 +23,8 @@ static int mask(void *user, const int16_t *features, int16_t *gains)
 {
     int16_t *memory = user;
     for (int b = 0; b < BANDS; b++) {
-        memory[b] = (int16_t)((3 * memory[b] + features[b] - features[BANDS + b]) / 5);
+        memory[b] = (int16_t)((3 * memory[b] + features[b] - features[BANDS + b] + features[2 * BANDS + b]
+                               - features[3 * BANDS + b]) / 7);
         gains[b] = (int16_t)(16384 + memory[b] / 2);
     }
     return 0;
@@ -36,14 +37,14 @@ int main(void)
     c.sample_rate = 16000, c.analysis = 512, c.synthesis = 128, c.mics = MICS, c.ears = 2, c.reference[1] = 2;
     c.bands = BANDS, c.centers = centers, c.beamformer = EE_BEAM_MVDR, c.prior_weight = 0.1f, c.noise_seconds = 0.4f;
     c.solve_hops = 8, c.strength = 0.9f, c.cues = 0.1f, c.mask = mask, c.mask_user = memory;
-    for (int t = 0; t < 3; t++)
-        for (int i = 0; i < 2 * MICS * BINS; i++) tables[t][i] = random_sample();
+    for (int t = 0; t < 5; t++)
+        for (int i = 0; t != 3 && i < 2 * MICS * BINS; i++) tables[t][i] = random_sample();
     for (int f = 0; f < BINS; f++) {
         tables[2][f] = 1.0f, tables[2][BINS + f] = 0.0f, ear[f] = 0.7f, ear[BINS + f] = 0.2f;
         for (int m = 0; m < MICS; m++) tables[3][(m * m + 2 * m) * BINS + f] = 1.0f;
     }
     for (int i = 0; i < FRAMES * MICS; i++) in[i] = 0.1f * random_sample();
-    ee_beam beam = {tables[0], tables[1], tables[2], ear, tables[3]};
+    ee_beam beam = {tables[0], tables[1], tables[4], tables[2], ear, tables[3]};
     char *start = memory_block.bytes + (16 - (uintptr_t)memory_block.bytes % 16) % 16;
     ee_enhancer *e = NULL;
     if (ee_enhancer_init(&e, start, sizeof memory_block - 16, &c, &beam)) return 1;

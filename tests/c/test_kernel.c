@@ -49,7 +49,7 @@ static void make_tables(void)
 
 static ee_beam all_tables(void)
 {
-    ee_beam beam = {weights, noise, steering, ear, prior};
+    ee_beam beam = {weights, noise, weights, steering, ear, prior};
     return beam;
 }
 

@@ -29,7 +29,7 @@ def test_items_are_the_same_whatever_the_number_of_workers(mixtures):
 
 def test_items_have_the_shapes_that_training_expects(mixtures):
     item = mixtures[0]
-    assert item["features"].shape == (125, 32) and item["features"].dtype == torch.int16
+    assert item["features"].shape == (125, 64) and item["features"].dtype == torch.int16
     assert item["beam"].shape == item["target"].shape == (125, 257) and item["beam"].dtype == torch.complex64
 
 

@@ -18,6 +18,19 @@ def test_one_hop_graphs_in_a_row_are_the_sequence(name, rng):
     np.testing.assert_allclose(rollout(network, features).gains, sequence, atol=1e-5)
 
 
+def test_widened_weights_begin_by_not_hearing_the_new_signals(rng):
+    two, four = (make_network("gru-mask", bands=8, hidden=8, dense=8, signals=signals) for signals in (2, 4))
+    four.load_state_dict(four.widened(two.state_dict()))
+    features = torch.from_numpy(rng.uniform(-1, 1, (1, 20, 32)).astype(np.float32))
+    with torch.no_grad():
+        torch.testing.assert_close(four(features), two(features))
+
+
+def test_a_network_reads_one_to_four_signals():
+    with pytest.raises(ValueError, match="1 to 4"):
+        make_network("gru-mask", signals=5)
+
+
 def test_the_default_network_has_223_thousand_parameters():
     assert parameter_count(make_network("gru-mask")) == 222_912
 
