@@ -15,7 +15,7 @@
 
 #define ABSURD 1e6f           /* +120 dBFS: such samples are muted like NaN */
 #define RAMP_HOPS 16          /* strength and cues run through their whole range in this many hops */
-#define BEAM_SMOOTHING 0.2f   /* per hop: new weights fade in over some 10 hops */
+#define BEAM_SECONDS 0.018    /* new weights fade in with this time constant */
 #define SETTLE_HOPS 128       /* after which fixed weights have arrived */
 #define METER_SECONDS 0.05    /* microphone level meters, presence estimate without a network */
 #define DEAD_RATIO 1e-4f      /* a microphone 40 dB below the loudest is dead, */
@@ -40,7 +40,7 @@ struct ee_enhancer {
     float *prior, *covariance;
     float *speech, *transfer, *blended;            /* talker: covariance, transfer functions [mics][2][bins] */
     int settling, covariance_started, solve_at;
-    float forget, forget_speech;
+    float forget, forget_speech, fade;
     /* signal */
     float *input, *output;                         /* one hop, interleaved */
     float *history, *overlap;
@@ -289,6 +289,7 @@ int ee_enhancer_init(ee_enhancer **out, void *memory, size_t bytes, const ee_con
     if (code) return code;
     double hop_seconds = (double)e->hop / config->sample_rate;
     e->forget = e->prior ? (float)ee_one_minus_exp(hop_seconds / (double)config->noise_seconds) : 0.0f;
+    e->fade = (float)ee_one_minus_exp(hop_seconds / BEAM_SECONDS);
     e->forget_speech = (float)ee_one_minus_exp(hop_seconds / SPEECH_SECONDS);
     e->meter = (float)ee_one_minus_exp(hop_seconds / METER_SECONDS);
     e->loudness_rate = (float)ee_one_minus_exp(hop_seconds / LOUDNESS_SECONDS);
@@ -472,18 +473,18 @@ static void renew_weights(ee_enhancer *e)
     e->solve_at = (e->solve_at + count) % e->bins;
 }
 
-static void approach(float *restrict used, const float *restrict goal, size_t count)
+static void approach(float *restrict used, const float *restrict goal, size_t count, float fade)
 {
-    for (size_t i = 0; i < count; i++) used[i] += BEAM_SMOOTHING * (goal[i] - used[i]);
+    for (size_t i = 0; i < count; i++) used[i] += fade * (goal[i] - used[i]);
 }
 
 static void move_beams(ee_enhancer *e)
 {
-    if (e->covariance_started || e->settling) approach(e->weights_used, e->weights, array_size(e));
+    if (e->covariance_started || e->settling) approach(e->weights_used, e->weights, array_size(e), e->fade);
     if (!e->settling) return;
-    if (has_noise(e)) approach(e->noise_used, e->noise, array_size(e));
-    if (has_noise(e)) approach(e->sum_used, e->sum, array_size(e));
-    if (e->ear) approach(e->ear_used, e->ear, 2 * (size_t)e->bins);
+    if (has_noise(e)) approach(e->noise_used, e->noise, array_size(e), e->fade);
+    if (has_noise(e)) approach(e->sum_used, e->sum, array_size(e), e->fade);
+    if (e->ear) approach(e->ear_used, e->ear, 2 * (size_t)e->bins, e->fade);
     e->settling--;
 }
 

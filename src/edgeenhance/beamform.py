@@ -74,7 +74,7 @@ class Mvdr:
     """Adaptive: the superdirective beam's formula with the measured noise covariance in place of most of Gamma.
 
     time_constant : s, memory of the noise covariance · prior_weight : of the diffuse prior, > 0 (see `mvdr_weights`)
-    solve_hops : hops within which the weights of all bins are renewed · white_noise_gain_db : as in `Superdirective`
+    solve_seconds : within which the weights of all bins are renewed, a share per hop · white_noise_gain_db : as in `Superdirective`
     steering_blend : 0 .. 1, how far the steering vector goes from the array's towards the talker's transfer functions as
     heard: it makes up for a wrong look direction, heads that are no spheres, and early reflections
     The online beam runs in the kernel; `weights` is where it starts, `batch_weights` what it would reach.
@@ -82,7 +82,7 @@ class Mvdr:
 
     time_constant: float = 0.4
     prior_weight: float = 0.1
-    solve_hops: int = 8
+    solve_seconds: float = 0.032
     white_noise_gain_db: float = WHITE_NOISE_GAIN_DB
     steering_blend: float = 0.5
     name = "mvdr"
@@ -90,9 +90,13 @@ class Mvdr:
     def __post_init__(self) -> None:
         _check_range("time_constant", self.time_constant, 1e-3, 60)
         _check_range("prior_weight", self.prior_weight, 1e-6, 1e3)
-        _check_range("solve_hops", self.solve_hops, 1, 1000)
+        _check_range("solve_seconds", self.solve_seconds, 0, 60)
         _check_range("steering_blend", self.steering_blend, 0, 1)
         _check_range("white_noise_gain_db", self.white_noise_gain_db, -60, 60)
+
+    def solve_hops(self, profile: Profile) -> int:
+        """Hops within which all weights are renewed, at least 1."""
+        return max(1, round(self.solve_seconds * profile.sample_rate / profile.hop))
 
     def weights(self, array: MicArray, look: float, freqs: np.ndarray, reference: int) -> np.ndarray:
         """The superdirective weights, (F, M) complex128: no noise has been heard yet."""

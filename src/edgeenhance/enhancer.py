@@ -144,7 +144,7 @@ class Enhancer:
         config.beamformer = lib.EE_BEAM_MVDR if adaptive else lib.EE_BEAM_FIXED
         if adaptive:
             config.prior_weight, config.noise_seconds = self._beamformer.prior_weight, self._beamformer.time_constant
-            config.solve_hops = self._beamformer.solve_hops
+            config.solve_hops = self._beamformer.solve_hops(self.profile)
             config.steering_blend = self._beamformer.steering_blend
         config.strength, config.cues = self._strength, self._cues
         if self._mask:

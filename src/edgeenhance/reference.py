@@ -16,7 +16,7 @@ from .beamform import BeamTables, Mvdr, mvdr_weights
 from .profiles import Profile
 from .stft import istft_reference, stft_reference
 
-SMOOTHING = 0.2  # of the weights, per hop
+BEAM_SECONDS = 0.018  # time constant of new weights
 LOUDEST = 8.0  # times its level, as which a hop counts at most in the noise covariance
 SPEECH_SECONDS = 1.0  # memory of the talker's covariance
 METER_SECONDS = 0.05  # of the band powers behind the presence estimate
@@ -51,15 +51,14 @@ def _adaptive_beam(
 ) -> np.ndarray:
     """Y : (T, F). Hop t uses the covariances of hop t - 1: R starts as the prior at the first hop's level, S as d d^H."""
     goal, used = tables.weights.copy(), tables.weights.copy()
-    forget, forget_speech = (
-        1 - np.exp(-profile.hop / profile.sample_rate / seconds) for seconds in (mvdr.time_constant, SPEECH_SECONDS)
-    )
+    memories = (mvdr.time_constant, SPEECH_SECONDS, BEAM_SECONDS)
+    forget, forget_speech, fade = (1 - np.exp(-profile.hop / profile.sample_rate / seconds) for seconds in memories)
     presence = None if gains is not None else _presence(tables, profile, T)
-    solve, R, S, Y = _Solver(tables, mvdr, profile.bins), None, None, []
+    solve, R, S, Y = _Solver(tables, mvdr, profile), None, None, []
     for hop, x in enumerate(X):
         if R is not None:
             solve(R, S, goal)
-            used += SMOOTHING * (goal - used)
+            used += fade * (goal - used)
         y = np.sum(used.conj() * x, axis=1)
         Y.append(y)
         if R is None:
@@ -91,9 +90,9 @@ def blend_steering(d: np.ndarray, S: np.ndarray, w: np.ndarray, blend: float, re
 class _Solver:
     """Renews a share of the bins' weights per call."""
 
-    def __init__(self, tables: BeamTables, mvdr: Mvdr, bins: int) -> None:
-        self.tables, self.mvdr, self.bins = tables, mvdr, bins
-        self.share, self.at = -(-bins // mvdr.solve_hops), 0
+    def __init__(self, tables: BeamTables, mvdr: Mvdr, profile: Profile) -> None:
+        self.tables, self.mvdr, self.bins = tables, mvdr, profile.bins
+        self.share, self.at = -(-profile.bins // mvdr.solve_hops(profile)), 0
 
     def __call__(self, R: np.ndarray, S: np.ndarray, goal: np.ndarray) -> None:
         part = slice(self.at, min(self.at + self.share, self.bins))

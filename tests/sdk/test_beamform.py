@@ -277,7 +277,7 @@ def test_beamformers_are_chosen_by_name_or_object():
     [
         (lambda: Mvdr(time_constant=0), "time_constant must lie in 0.001 to 60, got 0"),
         (lambda: Mvdr(prior_weight=-1), "prior_weight must lie in"),
-        (lambda: Mvdr(solve_hops=0), "solve_hops must lie in 1 to 1000"),
+        (lambda: Mvdr(solve_seconds=-1), "solve_seconds must lie in 0 to 60"),
         (lambda: Superdirective(float("nan")), "white_noise_gain_db must lie in -60 to 60, got nan"),
         (lambda: design(MicArray.load("linear-4"), "mvdr", 0.0, PROFILE, ("right",)), "has no 'right' ear"),
         (
