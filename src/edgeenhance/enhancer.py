@@ -363,6 +363,7 @@ def _load_mask(model: str | Mask | None, chosen: Profile) -> Mask | None:
             f"the model was trained for profile {mask.profile!r}, not {chosen.name!r}; "
             f"pass profile={mask.profile!r} or another model"
         )
+    mask.reset()  # it may have served another stream
     return mask
 
 

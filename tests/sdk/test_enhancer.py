@@ -327,6 +327,12 @@ def test_a_profile_without_a_model_says_so_and_runs_the_beam():
     assert enhancer.process(np.zeros((1000, 4), np.float32)).shape == (1000,)
 
 
+def test_a_model_that_served_another_stream_starts_anew(rng):
+    x, mask = scene(rng), EnergyMask()
+    first, second = (Enhancer("bte-2x2", model=mask).process(x) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
 def test_reset_makes_it_as_new(rng):
     x, enhancer = scene(rng), Enhancer("bte-2x2", model=EnergyMask())
     first = enhancer.process(x)
