@@ -27,6 +27,12 @@
 #define BURST 100.0f          /* a hop 20 dB above the mean power of the last seconds is a burst, */
 #define BURST_SECONDS 0.25    /* for so long at most: then it is the new sound */
 #define LOUDNESS_SECONDS 2.0
+#define QUIET_LOW 1e4f        /* speech 40 dB above the noise floor: enhancement begins to fade out, */
+#define QUIET_OCTAVES 2.6575f /* and is gone 8 dB later: there is nothing to remove, and a beam takes early reflections */
+#define FLOOR_SECONDS 1.0     /* the floor is the least of the last four such stretches */
+#define FLOORS 4
+#define SPEECH_FALL_SECONDS 4.0
+#define SHORT_SECONDS 0.012
 #define ONE_Q15 32767
 
 struct ee_enhancer {
@@ -63,6 +69,11 @@ struct ee_enhancer {
     float loudness, loudness_rate;                 /* mean power of a hop's sample */
     int heard;                                     /* hops that taught it, up to burst_most */
     int burst_hops, burst_most, guard;             /* in a row; at most; hops until the burst has left the window */
+    /* quiet */
+    float loud, short_power, fall, quick;          /* level of speech, power over SHORT_SECONDS, their rates per hop */
+    float floors[FLOORS];                          /* least power of each stretch, the present one first */
+    int floor_hops, floor_most;
+    float need;                                    /* 1: enhance, 0: nothing to remove */
     ee_status status;
 };
 
@@ -269,6 +280,9 @@ int ee_enhancer_reset(ee_enhancer *e)
     copy_table(e->ear_used, e->ear, 2 * (size_t)e->bins);
     e->loudness = 0.0f;
     e->heard = e->burst_hops = e->guard = 0;
+    e->loud = e->short_power = 0.0f;
+    e->floor_hops = 0;
+    e->need = 1.0f;
     e->settling = e->covariance_started = e->solve_at = e->fill = e->peak_at = 0;
     e->strength = c->strength;
     e->cues = c->cues;
@@ -293,6 +307,9 @@ int ee_enhancer_init(ee_enhancer **out, void *memory, size_t bytes, const ee_con
     e->forget_speech = (float)ee_one_minus_exp(hop_seconds / SPEECH_SECONDS);
     e->meter = (float)ee_one_minus_exp(hop_seconds / METER_SECONDS);
     e->loudness_rate = (float)ee_one_minus_exp(hop_seconds / LOUDNESS_SECONDS);
+    e->fall = (float)ee_one_minus_exp(hop_seconds / SPEECH_FALL_SECONDS);
+    e->quick = (float)ee_one_minus_exp(hop_seconds / SHORT_SECONDS);
+    e->floor_most = (int)(FLOOR_SECONDS / hop_seconds);
     e->burst_most = (int)(BURST_SECONDS / hop_seconds) + 1;
     take_beam(e, beam);
     code = ee_enhancer_reset(e);
@@ -372,13 +389,39 @@ static void find_dead_mics(ee_enhancer *e)
     if (e->config.beamformer == EE_BEAM_FIXED) aim(e);
 }
 
-/* A burst (slam, clap, full-scale fault) is let through and teaches nothing: returns 1 until it has left the window. */
-static int in_burst(ee_enhancer *e)
+/* Mean power of the hop's samples. */
+static float hop_power(const ee_enhancer *e)
 {
     int count = e->hop * e->config.mics;
     float power = 0.0f;
     for (int k = 0; k < count; k++) power += e->input[k] * e->input[k];
-    power /= (float)count;
+    return power / (float)count;
+}
+
+/* Follows speech and the noise floor between words; sets e->need. Unknown until a whole stretch has been heard. */
+static void judge_need(ee_enhancer *e, float power)
+{
+    if (e->floor_hops == 0 && e->loud == 0.0f) {
+        e->short_power = power;
+        for (int i = 0; i < FLOORS; i++) e->floors[i] = power;
+    }
+    e->short_power += e->quick * (power - e->short_power);
+    e->loud = e->short_power > e->loud ? e->short_power : e->loud + e->fall * (e->short_power - e->loud);
+    if (e->short_power < e->floors[0]) e->floors[0] = e->short_power;
+    if (++e->floor_hops >= e->floor_most) {
+        memmove(e->floors + 1, e->floors, (FLOORS - 1) * sizeof(float));
+        e->floors[0] = e->short_power;
+        e->floor_hops = 0;
+    }
+    float least = e->floors[0];
+    for (int i = 1; i < FLOORS; i++) least = e->floors[i] < least ? e->floors[i] : least;
+    float above = e->loud / (least + 1e-30f) / QUIET_LOW, quiet = above > 1.0f ? ee_log2(above) / QUIET_OCTAVES : 0.0f;
+    e->need = quiet < 1.0f ? 1.0f - quiet : 0.0f;
+}
+
+/* A burst (slam, clap, full-scale fault) is let through and teaches nothing: returns 1 until it has left the window. */
+static int in_burst(ee_enhancer *e, float power)
+{
     int loud = e->heard == e->burst_most && power > BURST * e->loudness;
     e->burst_hops = loud ? e->burst_hops + 1 : 0;
     if (loud && e->burst_hops <= e->burst_most) {
@@ -651,7 +694,7 @@ static void synthesize(ee_enhancer *e)
     ee_bands_expand(c->centers, c->bands, e->gains, e->bins, e->bin_gains);
     for (int f = 0; f < e->bins; f++) sum += e->bin_gains[f];
     e->status.gain = sum / (float)e->bins;
-    e->strength = step_towards(e->strength, c->strength);
+    e->strength = step_towards(e->strength, c->strength * e->need);
     e->cues = step_towards(e->cues, c->cues);
     for (int ear = 0; ear < c->ears; ear++) {
         mix_ear(e, ear);
@@ -670,7 +713,10 @@ static int process_hop(ee_enhancer *e)
     for (int m = 0; m < c->mics; m++)
         ee_stft_analyze(e->stft, e->history + m * c->analysis, e->input + m, c->mics, e->X + 2 * m * e->bins);
     form_beams(e);
-    if (!silent && in_burst(e)) {
+    float power = hop_power(e);
+    int burst = !silent && in_burst(e, power);
+    if (!silent && !burst && c->mask) judge_need(e, power);
+    if (burst) {
         for (int b = 0; b < c->bands; b++) e->gains[b] = 1.0f;
     } else if (!silent) {
         measure_bands(e);

@@ -36,12 +36,19 @@ class Graph(Protocol):
 
 
 class Trace:
-    """The ops in float64, and `reach`: the largest magnitude of each named tensor. Tensors are (rows, n) arrays."""
+    """The ops in float64, and `reach`: the largest magnitude of each named tensor. Tensors are (rows, n) arrays.
 
-    def __init__(self) -> None:
+    keep : hold the `values` of the last hop, too
+    """
+
+    def __init__(self, keep: bool = False) -> None:
+        self.keep = keep
         self.reach: dict[str, float] = {}
+        self.values: dict[str, np.ndarray] = {}
 
     def _note(self, name: str, value: np.ndarray) -> np.ndarray:
+        if self.keep:
+            self.values[name] = value
         self.reach[name] = max(self.reach.get(name, 0.0), float(np.abs(value).max()))
         return value
 
@@ -76,9 +83,10 @@ class Rollout:
 
 
 def rollout(network: Any, features: np.ndarray) -> Rollout:
-    """Run a network's graph over sequences. features : (rows, hops, 2 * bands) in [-1, 1); states start at zero."""
+    """Run a network's graph over sequences. features : (rows, hops, 4 * bands) in [-1, 1); states start at zero."""
     trace, gains = Trace(), []
     states = [np.zeros((len(features), size)) for size in network.state_sizes]
+    features = features[..., : network.signals * network.bands]
     for hop in range(features.shape[1]):
         out, states = network.emit(trace, features[:, hop].astype(np.float64), states)
         gains.append(out)

@@ -1,7 +1,10 @@
-"""Writes a graph as a TFLite flatbuffer, 16x8 (int8 weights, int16 activations, int32 bias) or float32.
+"""Writes a graph as a TFLite flatbuffer: 16x8 (int8 weights, int16 activations, int32 bias), int8 or float32.
+
+In an int8 file the matrix products are int8 in, int8 out; what lies between them, the states too, is the int16 of 16x8. A
+GRU's memory of a second needs more than eight bits: with int8 states it stands still between two steps.
 
 The rules that TFLite does not check, and that cost speech when broken, are asserted here: CONCATENATION does not
-rescale int16, an accumulator must hold 32767 * 127 * inputs plus the bias, and the terms of a sum are powers of two
+rescale, an accumulator must hold 32767 * 127 * inputs plus the bias, and the terms of an int16 sum are powers of two
 apart. Op versions are the lowest that LiteRT and tflite-runtime 2.14 both load. See docs/model-format.md.
 """
 
@@ -19,7 +22,8 @@ Q15 = 32768
 _ACCUMULATOR = 2**31  # int32
 _ALIGNMENT = 16  # bytes, of constants in the file
 
-# op: (version for float32, version for 16x8)
+QUANTIZATIONS = ("16x8", "int8", "float32")
+# op: (version for float32, version for 16x8 and int8)
 VERSIONS = {
     "FULLY_CONNECTED": (1, 4),
     "CONCATENATION": (1, 3),
@@ -28,30 +32,33 @@ VERSIONS = {
     "ADD": (1, 4),
     "SUB": (1, 5),
     "MUL": (1, 4),
+    "QUANTIZE": (None, 2),  # int16 to int8, before a product of an int8 file
+    "CAST": (None, 1),  # int8 to int16, behind it
 }
 
 
 @dataclass
 class Tensor:
-    """A row of the graph. size : elements · limit : magnitude that the integers can hold, None in a float file"""
+    """A row of the graph. size : elements · limit : magnitude that the integers can hold, None in a float file
+    scale : of the integers"""
 
     index: int
     size: int
     limit: float | None
-
-    @property
-    def scale(self) -> float:
-        return self.limit / Q15
+    scale: float | None = None
 
 
 class Writer:
     """A `models.graph.Graph` that becomes a file.
 
-    limits : name -> magnitude of tensors whose limit `emit` does not give; None writes a float32 file
+    quantization : one of QUANTIZATIONS · limits : name -> calibrated magnitude of tensors, not used for float32
+    The limits that `emit` gives count, and calibrated ones where it gives none. The results of int8 products have no step
+    to waste: theirs is the calibrated one where that is smaller, rounded up to a power of two.
     """
 
-    def __init__(self, limits: dict[str, float] | None) -> None:
-        self.quantized, self._limits = limits is not None, limits or {}
+    def __init__(self, quantization: str, limits: dict[str, float]) -> None:
+        self.quantized, self.narrow, self._limits = quantization != "float32", quantization == "int8", limits
+        self._narrowed: dict[int, Tensor] = {}
         self._model = schema.ModelT()
         self._model.version, self._model.description = 3, "edgeenhance mask network"
         self._model.buffers = [_AlignedBuffer()]  # buffer 0 is empty, by convention
@@ -72,7 +79,7 @@ class Writer:
     def output(self, name: str, tensor: Tensor) -> None:
         """Make a tensor an output under this name; ValueError unless its full scale is 1."""
         if self.quantized and tensor.limit != 1.0:
-            raise ValueError(f"output {name!r} has full scale {tensor.limit}; outputs and states have 1")
+            raise ValueError(f"output {name!r} has full scale {tensor.limit:g}; outputs and states have 1")
         self._graph.tensors[tensor.index].name = name
         self._outputs[name] = tensor
 
@@ -90,14 +97,32 @@ class Writer:
     # ---- ops ----
 
     def dense(self, name: str, x: Tensor, weight: np.ndarray, bias: np.ndarray, limit: float | None = None) -> Tensor:
+        if self.narrow:
+            return self._narrow_dense(name, x, weight, bias, limit)
         out = self._row(name, len(weight), self._limit(name, limit))
         constants = self._float_dense if not self.quantized else self._quantized_dense
         return self._op("FULLY_CONNECTED", [x, *constants(name, x, weight, bias)], out)
 
+    def _narrow_dense(self, name: str, x: Tensor, weight: np.ndarray, bias: np.ndarray, limit: float | None) -> Tensor:
+        """int16 -> QUANTIZE -> int8 -> FULLY_CONNECTED -> int8 -> CAST -> int16 of the same integers and scale."""
+        if x.index not in self._narrowed:
+            self._narrowed[x.index] = self._op(
+                "QUANTIZE", [x], self._int8_row(f"{self._name(x)}/int8", x.size, x.limit)
+            )
+        x8 = self._narrowed[x.index]
+        reach = 2.0 ** math.ceil(math.log2(self._limit(name, None)))
+        product = self._int8_row(f"{name}/int8", len(weight), reach if limit is None else min(limit, reach))
+        self._op("FULLY_CONNECTED", [x8, *self._quantized_dense(name, x8, weight, bias)], product)
+        index = self._tensor(name, [1, product.size], np.int16, np.array([product.scale]))
+        return self._op("CAST", [product], Tensor(index, product.size, product.limit, product.scale))
+
+    def _int8_row(self, name: str, size: int, limit: float) -> Tensor:
+        return Tensor(self._tensor(name, [1, size], np.int8, np.array([limit / 128])), size, limit, limit / 128)
+
     def concat(self, name: str, parts: list[Tensor]) -> Tensor:
         if self.quantized and len({part.limit for part in parts}) > 1:
             scales = ", ".join(f"{part.limit:g}" for part in parts)
-            raise ValueError(f"{name}: CONCATENATION does not rescale int16, and its inputs have full scales {scales}")
+            raise ValueError(f"{name}: CONCATENATION does not rescale, and its inputs have full scales {scales}")
         out = self._row(name, sum(part.size for part in parts), parts[0].limit)
         return self._op("CONCATENATION", parts, out)
 
@@ -133,8 +158,7 @@ class Writer:
     def _row(self, name: str, size: int, limit: float | None) -> Tensor:
         if not self.quantized:
             return Tensor(self._tensor(name, [1, size], np.float32), size, None)
-        tensor = Tensor(self._tensor(name, [1, size], np.int16, np.array([limit / Q15])), size, limit)
-        return tensor
+        return Tensor(self._tensor(name, [1, size], np.int16, np.array([limit / Q15])), size, limit, limit / Q15)
 
     def _float_dense(self, name: str, x: Tensor, weight: np.ndarray, bias: np.ndarray) -> list[Tensor]:
         values = (weight.astype(np.float32), bias.astype(np.float32))
@@ -256,6 +280,8 @@ def _options(kind: str) -> tuple[int, Any]:
         "ADD": "AddOptions",
         "SUB": "SubOptions",
         "MUL": "MulOptions",
+        "QUANTIZE": "QuantizeOptions",
+        "CAST": "CastOptions",
     }.get(kind)
     if name is None:
         return 0, None
@@ -264,6 +290,8 @@ def _options(kind: str) -> tuple[int, Any]:
         options.axis = 1
     if kind in ("ADD", "SUB"):
         options.potScaleInt16 = False
+    if kind == "CAST":
+        options.inDataType, options.outDataType = schema.TensorType.INT8, schema.TensorType.INT16
     return getattr(schema.BuiltinOptions, name), options
 
 

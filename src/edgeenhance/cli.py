@@ -317,7 +317,7 @@ def _add_quantize(commands: Any) -> None:
     p.add_argument("checkpoint", metavar="CKPT", help="best.pt or checkpoint.pt of a run folder")
     p.add_argument("-o", "--output", required=True, metavar="model.tflite")
     _add_training_data(p)
-    p.add_argument("--quantization", default="16x8", metavar="KIND", help="16x8 (default) or float32")
+    p.add_argument("--quantization", default="16x8", metavar="KIND", help="16x8 (default), int8 or float32")
     p.set_defaults(run=_quantize)
 
 
@@ -327,6 +327,9 @@ def _quantize(args: argparse.Namespace) -> None:
     settings = {"quantization": args.quantization, "cache": args.cache}
     report = run_quantize(args.checkpoint, args.output, data_dir=args.data, bank_dir=args.bank, **settings)
     print(f"{args.output}: {report['snr_db']:.1f} dB from the float network, largest error {report['worst']:.4f}")
+    print("float against file, stage by stage:")
+    for name, snr in report["stages"].items():
+        print(f"  {name:<16} {snr:6.1f} dB")
 
 
 # ---- sentences, signals, progress ----

@@ -22,13 +22,14 @@ from typing import Any
 
 import numpy as np
 
+from .bands import SIGNALS
 from .errors import EdgeEnhanceError
 from .profiles import PROFILES
 
 FORMAT = 1
 FEATURES = "log2-level-16"
 SIGNATURE = "step"
-QUANTIZATIONS = {"16x8": np.int16, "float32": np.float32}  # type of features, gains and states
+QUANTIZATIONS = {"16x8": np.int16, "int8": np.int16, "float32": np.float32}  # type of features, gains and states
 TRAILER = struct.Struct("<II32s8s")  # metadata offset, metadata length, SHA-256 of all before it, magic
 MAGIC = b"EDGEENH1"
 IDENTIFIER = b"TFL3"
@@ -40,20 +41,22 @@ _RUNTIMES = ("ai_edge_litert", "tflite_runtime")
 class MaskNet:
     """A mask network with its states.
 
-    model : the name of a zoo model, or the path of a .tflite file
+    model : the name of a zoo model ("NAME:int8": its int8 variant), or the path of a .tflite file
+    inspect : keep every tensor of a hop for `tensors`; slower
     Raises EdgeEnhanceError where the file is missing, damaged, not of this format, or no TFLite runtime is installed.
 
-    name, profile : of the model · bands : gains per hop · centers : (bands,) int16 bins · metadata : dict
+    name, profile : of the model · bands : gains per hop · signals : that it reads of the four in the features · centers : (bands,) int16 bins · metadata : dict
     """
 
-    def __init__(self, model: str | os.PathLike[str]) -> None:
+    def __init__(self, model: str | os.PathLike[str], inspect: bool = False) -> None:
         path = find_model(model)
         self._content, self.metadata = read_model(path)  # the interpreter reads from these bytes as long as it lives
         self.name: str = self.metadata["name"]
         self.profile: str = self.metadata["profile"]
         self.bands: int = self.metadata["bands"]
+        self.signals: int = self.metadata.get("signals", 2)
         self.centers = np.array(self.metadata["centers"], np.int16)
-        self._interpreter = _interpreter(self._content, path)
+        self._interpreter = _interpreter(self._content, path, inspect)
         self._connect(path)
         self.reset()
 
@@ -63,7 +66,8 @@ class MaskNet:
         inputs = _tensors(self._interpreter.get_input_details())
         outputs = _tensors(self._interpreter.get_output_details())
         sizes = self.metadata["states"]
-        expected_in = {"features": 2 * self.bands} | {f"h{n}": size for n, size in enumerate(sizes)}
+        self._inputs = self.signals * self.bands
+        expected_in = {"features": self._inputs} | {f"h{n}": size for n, size in enumerate(sizes)}
         expected_out = {"gains": self.bands} | {f"h{n}_next": size for n, size in enumerate(sizes)}
         _check_tensors(inputs, expected_in, kind, path)
         _check_tensors(outputs, expected_out, kind, path)
@@ -80,14 +84,23 @@ class MaskNet:
         self._states = [np.zeros((1, size), self._kind) for size in self.metadata["states"]]
 
     def step(self, features: np.ndarray, gains: np.ndarray) -> None:
-        """One hop. features : (2 * bands,) int16, Q15 · gains : (bands,) int16, written, Q15 0..32767"""
+        """One hop. features : (4 * bands,) int16, Q15 · gains : (bands,) int16, written, Q15 0..32767"""
         interpreter = self._interpreter
-        interpreter.set_tensor(self._features, self._to_input(features[: 2 * self.bands]).reshape(1, -1))
+        interpreter.set_tensor(self._features, self._to_input(features[: self._inputs]).reshape(1, -1))
         for index, state in zip(self._states_in, self._states):
             interpreter.set_tensor(index, state)
         interpreter.invoke()
         self._states = [interpreter.get_tensor(index) for index in self._states_out]
         gains[:] = self._to_q15(interpreter.get_tensor(self._gains)[0])
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Real values of all activations of the last hop, by name; needs inspect=True."""
+        out = {}
+        for detail in self._interpreter.get_tensor_details():
+            scale, zero = detail["quantization"]
+            values = self._interpreter.get_tensor(detail["index"]).astype(np.float64)
+            out[detail["name"]] = (values - zero) * scale if scale else values
+        return out
 
 
 def _unchanged(values: np.ndarray) -> np.ndarray:
@@ -161,6 +174,7 @@ def _check_metadata(metadata: dict[str, Any]) -> None:
         raise ValueError(f"centers must be whole bins from 0 to {profile.bins - 1}")
     if not all(isinstance(size, int) and size > 0 for size in metadata["states"]):
         raise ValueError("states must be a list of sizes")
+    _expect("signals", metadata.get("signals", 2), range(1, SIGNALS + 1))
     if not isinstance(metadata["name"], str):
         raise ValueError("name must be a text")
 
@@ -175,17 +189,17 @@ def _tensors(details: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def _check_tensors(tensors: dict[str, dict[str, Any]], sizes: dict[str, int], kind: type, path: Path) -> None:
-    """EdgeEnhanceError unless the tensors are exactly these, of shape (1, size), of one type, at scale 1 / 32768."""
+    """EdgeEnhanceError unless the tensors are exactly these, of shape (1, size), of one type, at full scale 1."""
     if set(tensors) != set(sizes):
         raise EdgeEnhanceError(f"{path} has tensors {sorted(tensors)}, expected {sorted(sizes)}")
     for name, size in sizes.items():
         tensor = tensors[name]
         quantization = tensor["quantization"]
-        fits = tuple(tensor["shape"]) == (1, size) and tensor["dtype"] is kind
-        if not fits or (kind is np.int16 and quantization != (1 / Q15, 0)):
+        wanted = (1 / Q15, 0) if kind is np.int16 else (0.0, 0)
+        if (tuple(tensor["shape"]), tensor["dtype"], quantization) != ((1, size), kind, wanted):
             raise EdgeEnhanceError(
                 f"tensor {name!r} of {path} is {tensor['dtype'].__name__} {list(tensor['shape'])} {quantization}; "
-                f"expected {kind.__name__} [1, {size}], scale 1/32768"
+                f"expected {kind.__name__} [1, {size}] {wanted}"
             )
 
 
@@ -209,7 +223,7 @@ def _runtime() -> ModuleType:
     )
 
 
-def _interpreter(content: bytes, path: Path) -> Any:
+def _interpreter(content: bytes, path: Path, inspect: bool) -> Any:
     """An interpreter with its tensors allocated, one thread, builtin kernels only: the same results everywhere."""
     runtime = _runtime()
     try:
@@ -217,6 +231,7 @@ def _interpreter(content: bytes, path: Path) -> Any:
             model_content=content,
             num_threads=1,
             experimental_op_resolver_type=runtime.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            experimental_preserve_all_tensors=inspect,
         )
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError, SystemError) as error:
@@ -244,11 +259,15 @@ def zoo_names() -> list[str]:
 
 
 def zoo_path(name: str) -> Path:
-    """The file of a zoo model; EdgeEnhanceError lists the names there are."""
-    if name not in zoo_names():
+    """The file of a zoo model, or of its int8 variant, "NAME:int8"; EdgeEnhanceError lists the names there are."""
+    name, _, variant = name.partition(":")
+    if name not in zoo_names() or variant not in ("", "16x8", "int8"):
         names = ", ".join(zoo_names()) or "none in this installation"
-        raise EdgeEnhanceError(f"unknown model {name!r}; choose one of: {names}; or give the path of a .tflite file")
-    return _zoo() / name / "model.tflite"
+        raise EdgeEnhanceError(
+            f"unknown model {name!r}; choose one of: {names}, with :int8 for the int8 variant; "
+            "or give the path of a .tflite file"
+        )
+    return _zoo() / name / ("model.int8.tflite" if variant == "int8" else "model.tflite")
 
 
 def find_model(model: str | os.PathLike[str]) -> Path:

@@ -1,4 +1,4 @@
-"""Model files: 16x8 and float32 from one graph, and the rules that TFLite does not check."""
+"""Model files: 16x8, int8 and float32 from one graph, and the rules that TFLite does not check."""
 
 import json
 
@@ -13,7 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 from edgeenhance.errors import EdgeEnhanceError
 from edgeenhance.masknet import MaskNet, read_model
 from edgeenhance.models.network import make_network
-from edgeenhance.models.quantize import run_quantize, verify, write_model
+from edgeenhance.models.quantize import run_quantize, stages, verify, write_model
 from edgeenhance.models.tflite_writer import VERSIONS, Writer, check_accumulator, quantize_dense
 from edgeenhance.models.train import train
 
@@ -49,21 +49,40 @@ def features():
     return np.clip(slow + 3000 * rng.standard_normal(slow.shape), -32768, 32767).astype(np.int16)
 
 
-@pytest.fixture(scope="module", params=["16x8", "float32"])
+LEAST_DB = {"16x8": 50, "int8": 25, "float32": 75}
+
+
+@pytest.fixture(scope="module", params=LEAST_DB)
 def model(request, network, features, tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "model.tflite"
-    path.write_bytes(write_model(network, METADATA, features[:2] / 32768 if request.param == "16x8" else None))
+    path.write_bytes(write_model(network, METADATA, features[:2] / 32768, request.param))
     return path
 
 
 def test_the_file_follows_the_float_network_over_600_hops(model, network, features):
     report = verify(model, network, features[2])
-    assert report["snr_db"] > (50 if MaskNet(model).metadata["quantization"] == "16x8" else 75)
+    assert report["snr_db"] > LEAST_DB[MaskNet(model).metadata["quantization"]]
+
+
+def test_every_stage_is_compared_with_the_float_network(model, network, features):
+    report = stages(model, network, features[2][:100])
+    assert {"encode", "gru0/z", "h0_next", "gru1/n", "h1_next", "decode", "gains"} <= set(report)
+    assert min(report.values()) > LEAST_DB[MaskNet(model).metadata["quantization"]] - 15
+
+
+def test_states_of_an_int8_file_have_16_bits(network, features, tmp_path):
+    """Eight bits would stop a slow state between two steps: this network's memory is some 400 hops long."""
+    path = tmp_path / "model.tflite"
+    path.write_bytes(write_model(network, METADATA, features[:2] / 32768, "int8"))
+    tensors = schema.ModelT.InitFromPackedBuf(read_model(path)[0]).subgraphs[0].tensors
+    kinds = {tensor.name: tensor.type for tensor in tensors}
+    assert kinds[b"h0"] == kinds[b"h0_next"] == schema.TensorType.INT16
+    assert kinds[b"encode/int8"] == kinds[b"gru0/z/int8"] == kinds[b"encode/weight"] == schema.TensorType.INT8
 
 
 def test_only_the_documented_ops_and_versions_are_used(model):
     content, metadata = read_model(model)
-    column = 1 if metadata["quantization"] == "16x8" else 0
+    column = 0 if metadata["quantization"] == "float32" else 1
     names = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
     for code in schema.ModelT.InitFromPackedBuf(content).operatorCodes:
         assert code.version == VERSIONS[names[code.builtinCode]][column]
@@ -84,7 +103,7 @@ def test_constants_are_aligned_in_the_file(model):
 def test_every_int16_concatenation_has_one_scale(model):
     content, metadata = read_model(model)
     graph = schema.ModelT.InitFromPackedBuf(content).subgraphs[0]
-    if metadata["quantization"] == "16x8":
+    if metadata["quantization"] != "float32":
         scales = {tensor.name: tensor.quantization.scale.tolist() for tensor in graph.tensors if len(tensor.shape) == 2}
         assert scales[b"gru0/xh"] == scales[b"encode/tanh"] == scales[b"h0"] == scales[b"h0_next"] == [1 / 32768]
 
@@ -97,7 +116,7 @@ def test_the_metadata_is_a_named_buffer_of_the_file(model):
 
 
 def test_a_concatenation_of_different_scales_is_refused():
-    writer = Writer({"wide": 3.0})
+    writer = Writer("16x8", {"wide": 3.0})
     x = writer.input("features", 4)
     wide = writer.dense("wide", x, np.eye(4), np.zeros(4))
     with pytest.raises(ValueError, match="does not rescale"):
@@ -105,7 +124,7 @@ def test_a_concatenation_of_different_scales_is_refused():
 
 
 def test_a_sum_that_runtimes_would_round_differently_is_refused():
-    writer = Writer({"wide": 3.0})
+    writer = Writer("16x8", {"wide": 3.0})
     x = writer.input("features", 4)
     wide = writer.dense("wide", x, np.eye(4), np.zeros(4))
     with pytest.raises(ValueError, match="powers of two"):
@@ -137,13 +156,13 @@ def test_weights_have_one_symmetric_scale_per_row(rng):
 
 
 def test_a_tensor_that_calibration_never_met_is_refused():
-    writer = Writer({})
+    writer = Writer("16x8", {})
     with pytest.raises(ValueError, match="calibrate"):
         writer.dense("new", writer.input("features", 4), np.eye(4), np.zeros(4))
 
 
 def test_an_output_off_full_scale_is_refused():
-    writer = Writer({"wide": 3.0})
+    writer = Writer("16x8", {"wide": 3.0})
     wide = writer.dense("wide", writer.input("features", 4), np.eye(4), np.zeros(4))
     with pytest.raises(ValueError, match="full scale"):
         writer.output("gains", wide)
@@ -160,7 +179,12 @@ def test_a_checkpoint_becomes_a_model_that_runs(checkpoint, data_dir, bank_dir, 
     out = tmp_path / "model.tflite"
     report = run_quantize(checkpoint, out, data_dir=data_dir, bank_dir=bank_dir, cache=cache)
     net = MaskNet(out)
-    assert report["snr_db"] > 50 and net.metadata["parameters"] > 0 and net.metadata["steps"] == 20
+    assert (
+        report["snr_db"] > 50
+        and report["stages"]["gains"] > 45
+        and net.metadata["parameters"] > 0
+        and net.metadata["steps"] == 20
+    )
     assert [entry["origin"] for entry in net.metadata["data"]] == ["synthesized"] * 2
 
 

@@ -327,6 +327,28 @@ def test_a_profile_without_a_model_says_so_and_runs_the_beam():
     assert enhancer.process(np.zeros((1000, 4), np.float32)).shape == (1000,)
 
 
+def words(rng, seconds=6):
+    """Half a second of sound, half a second of silence, in front: (n, 4) float32."""
+    n = int(seconds * 16000)
+    talking = np.sin(2 * np.pi * np.arange(n) / 16000) > 0
+    return np.repeat((0.1 * talking * rng.standard_normal(n))[:, None], 4, axis=1).astype(np.float32)
+
+
+def test_where_there_is_no_noise_the_sound_is_left_as_it_is(rng):
+    x = words(rng) + 1e-5 * rng.standard_normal((96000, 4)).astype(np.float32)  # 80 dB below
+    enhancer = Enhancer("linear-4", model=EnergyMask(), beamformer="superdirective")
+    y = enhancer.process(x)
+    known, d = slice(32000, None), enhancer.latency
+    assert level_db(y[d:][known] - x[:-d, 1][known], x[:-d, 1][known]) <= -60
+
+
+def test_where_there_is_noise_between_the_words_it_is_enhanced(rng):
+    x = words(rng) + 3e-3 * rng.standard_normal((96000, 4)).astype(np.float32)  # 30 dB below
+    make = lambda model: Enhancer("linear-4", model=model, beamformer="superdirective")  # noqa: E731
+    y, gains = make(mask := EnergyMask()).process(x), mask.gains
+    assert level_db(y[32000:] - x[32000:, 1], x[32000:, 1]) > -30 and np.mean(gains) < 0.9
+
+
 def test_a_model_that_served_another_stream_starts_anew(rng):
     x, mask = scene(rng), EnergyMask()
     first, second = (Enhancer("bte-2x2", model=mask).process(x) for _ in range(2))

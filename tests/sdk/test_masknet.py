@@ -37,7 +37,7 @@ METADATA = {
 
 def leaky(metadata: dict = METADATA, quantized: bool = True, state: int = BANDS) -> bytes:
     """A network of one state: h' = h / 2 + the beam's features / 4, gains = sigmoid(8 h')."""
-    writer = Writer({} if quantized else None)
+    writer = Writer("16x8" if quantized else "float32", {})
     x, h = writer.input("features", 2 * BANDS), writer.input("h0", state)
     weight = np.concatenate([0.25 * np.eye(BANDS), np.zeros((BANDS, BANDS)), 0.5 * np.eye(BANDS, state)], axis=1)
     following = writer.dense("next", writer.concat("xh", [x, h]), weight, np.zeros(BANDS), limit=1.0)
