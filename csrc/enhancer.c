@@ -342,6 +342,8 @@ int ee_enhancer_status(const ee_enhancer *e, ee_status *status)
     return EE_OK;
 }
 
+const float *ee_enhancer_beam(const ee_enhancer *e) { return e ? e->Y : NULL; }
+
 /* ---- input: bad frames, meters ---- */
 
 static int frame_is_bad(const float *frame, int mics)

@@ -1,92 +1,96 @@
-"""MVDR along a whole item, as the device adapts it hop by hop: training sees the beam it will sit behind.
+"""The chain as the device runs it, along a whole item: training sees the beam and the features it will sit behind.
 
-The device updates its noise covariance by its own mask. Here the mask is the ideal one, which costs nothing to know in
-training; a block of hops hears the weights that the blocks before it lead to.
+The kernel adapts its beam by the network's gains. Here they are the ideal ones, raised to a power: below 1 a network
+that suppresses too little, above 1 one that suppresses too much.
 """
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
-import torch
+import numpy as np
 
 from edgeenhance.beamform import Mvdr
+from edgeenhance.enhancer import MaskCall
+from edgeenhance.kernel import aligned_memory, check, ffi, from_planar, lib, pack_hermitian, pointer, to_planar
+from edgeenhance.profiles import PROFILES
 
 from .bank import SceneBeams
 from .features import Bands
 
-BLOCK_SECONDS = 0.064
+FULL = 32767  # Q15
 
 
-def adaptive_beam(
-    microphones: torch.Tensor, target: torch.Tensor, beam: torch.Tensor, beams: SceneBeams, bands: Bands, mvdr: Mvdr
-) -> torch.Tensor:
-    """Output of the adapting MVDR : (hops, bins). microphones : (mics, hops, bins) · target, beam : (hops, bins).
+class IdealMask:
+    """A mask that knows the target, and keeps what the kernel showed it.
 
-    A = R mics / tr R + prior_weight prior, w = A^-1 d / (d^H A^-1 d), R recursive at the rate (1 - mask)^2.
+    target : (hops, bins) complex64 · power : of the ideal gains
+    features, beam : (hops, 4 * bands) int16, (hops, bins) complex64 · shown : (hops,) bool, False where the kernel did not
+    ask (silence, bursts)
     """
-    rate = _noise_share(target, beam, bands)
-    prior = torch.from_numpy(beams.prior)
-    block = round(BLOCK_SECONDS * bands.profile.sample_rate / bands.profile.hop)
-    covariances = _covariances(microphones, rate, _forget(bands, mvdr), prior, block)
-    weights = _mvdr(covariances, mvdr.prior_weight * prior, torch.from_numpy(beams.steering))
-    hops = beam.shape[0]
-    weights = weights.repeat_interleave(block, 0)[:hops]  # (hops, bins, mics)
-    return (weights.conj() * microphones.permute(1, 2, 0)).sum(-1)
+
+    def __init__(self, target: np.ndarray, bands: Bands, power: float) -> None:
+        self.profile, self.centers = bands.profile.name, bands.centers
+        self._target, self._mean, self._power = target, bands.mean, power
+        self._wanted = np.square(np.abs(target)) @ self._mean
+        self.features = np.zeros((len(target), 4 * len(self.centers)), np.int16)
+        self.beam = np.zeros(target.shape, np.complex64)
+        self.shown = np.zeros(len(target), bool)
+        self.kernel: Any = None  # its state, once it has been made
+        self._status = ffi.new("ee_status *")
+
+    def reset(self) -> None:
+        """Nothing to forget: an item is heard once."""
+
+    def step(self, features: np.ndarray, gains: np.ndarray) -> None:
+        """One hop: what `edgeenhance.enhancer.Mask` asks for."""
+        lib.ee_enhancer_status(self.kernel, self._status)
+        hop, bins = self._status.hops, self._target.shape[1]
+        planar = np.frombuffer(ffi.buffer(lib.ee_enhancer_beam(self.kernel), 8 * bins), np.float32).reshape(2, bins)
+        self.features[hop], self.beam[hop], self.shown[hop] = features, from_planar(planar), True
+        wanted = self._wanted[hop]
+        rest = np.square(np.abs(self.beam[hop] - self._target[hop])) @ self._mean
+        gains[:] = FULL * (wanted / (wanted + rest + 1e-20)) ** (0.5 * self._power)
 
 
-def _noise_share(target: torch.Tensor, beam: torch.Tensor, bands: Bands) -> torch.Tensor:
-    """(1 - ideal mask)^2 of each hop : (hops, bins)."""
-    wanted, rest = bands.power(target), bands.power(beam - target)
-    mask = torch.sqrt(wanted / (wanted + rest + 1e-20))
-    return (1 - bands.expand(mask)).square()
+def adapt(microphones: np.ndarray, mask: IdealMask, beams: SceneBeams, reference: int, mvdr: Mvdr) -> None:
+    """Run the kernel's MVDR over an item; `mask` keeps features and beam. microphones : (n, mics) float32, whole hops."""
+    call = MaskCall(mask)
+    handle, keep = ffi.new_handle(call), []
+    config = _config(mask, microphones.shape[1], reference, mvdr, handle)
+    memory, start = aligned_memory(size := lib.ee_enhancer_size(config))  # both names keep what C points into
+    state = ffi.new("ee_enhancer **")
+    check(lib.ee_enhancer_init(state, start, size, config, _tables(beams, keep)))
+    mask.kernel = state[0]
+    out = np.empty((len(microphones), 1), np.float32)
+    code = lib.ee_enhancer_process(mask.kernel, pointer(microphones), pointer(out), len(microphones))
+    mask.kernel = None
+    if call.error is not None:
+        raise call.error
+    check(code)
 
 
-def _forget(bands: Bands, mvdr: Mvdr) -> float:
-    """Share of a hop in the covariance, where all of it is noise."""
-    return 1 - math.exp(-bands.profile.hop / bands.profile.sample_rate / mvdr.time_constant)
+def _config(mask: IdealMask, mics: int, reference: int, mvdr: Mvdr, handle: Any) -> Any:
+    config, profile = ffi.new("ee_config *"), PROFILES[mask.profile]
+    config.sample_rate, config.analysis, config.synthesis = profile.sample_rate, profile.analysis, profile.synthesis
+    config.aligned, config.mics, config.ears, config.reference = 1, mics, 1, [reference, 0]
+    config.bands, config.centers = len(mask.centers), pointer(mask.centers, "int16_t")
+    config.beamformer, config.prior_weight, config.noise_seconds = (
+        lib.EE_BEAM_MVDR,
+        mvdr.prior_weight,
+        mvdr.time_constant,
+    )
+    config.solve_hops, config.steering_blend = mvdr.solve_hops(profile), mvdr.steering_blend
+    config.strength, config.mask, config.mask_user = 1.0, lib.ee_python_mask, handle
+    return config
 
 
-def _covariances(
-    microphones: torch.Tensor, rate: torch.Tensor, forget: float, start: torch.Tensor, block: int
-) -> torch.Tensor:
-    """Noise covariance at the start of each block of so many hops, `start` at the first : (blocks, bins, mics, mics).
-
-    Within a block the recursion R += a rate (x x^H - R) is replaced by its first order: hops count alike.
-    """
-    seen = forget * _block_sums(microphones, rate, block)
-    decay = torch.exp(-forget * _blocks(rate, block).sum(1))[..., None, None]
-    first = microphones[:, 0].real.square() + microphones[:, 0].imag.square()
-    current, out = start * first.mean(0)[:, None, None], []
-    for kept, added in zip(decay, seen, strict=True):
-        out.append(current)
-        current = kept * current + added
-    return torch.stack(out)
-
-
-def _block_sums(microphones: torch.Tensor, rate: torch.Tensor, block: int) -> torch.Tensor:
-    """Sums of rate * x x^H over each block : (blocks, bins, mics, mics), one pair of microphones after the other."""
-    mics = len(microphones)
-    weighted, conjugate = microphones * rate, microphones.conj().resolve_conj()
-    out = torch.empty(*_blocks(rate, block)[:, 0].shape, mics, mics, dtype=microphones.dtype)
-    for row in range(mics):
-        for column in range(row + 1):
-            out[:, :, row, column] = _blocks(weighted[row] * conjugate[column], block).sum(1)
-            out[:, :, column, row] = out[:, :, row, column].conj()
-    return out
-
-
-def _blocks(x: torch.Tensor, block: int) -> torch.Tensor:
-    """(hops, bins) -> (blocks, block, bins); what does not fill the last block is filled with zeros."""
-    padded = torch.nn.functional.pad(x, (0, 0, 0, -len(x) % block))
-    return padded.reshape(-1, block, x.shape[1])
-
-
-def _mvdr(covariances: torch.Tensor, loading: torch.Tensor, steering: torch.Tensor) -> torch.Tensor:
-    """Weights : (blocks, bins, mics). steering : (mics, bins)."""
-    mics = covariances.shape[-1]
-    trace = covariances.diagonal(dim1=-2, dim2=-1).real.sum(-1)[..., None, None]
-    loaded = covariances * (mics / (trace + 1e-20)) + loading
-    d = steering.T.unsqueeze(-1)  # (bins, mics, 1)
-    solved = torch.linalg.solve(loaded, d.expand(len(covariances), -1, -1, -1))
-    return (solved / (d.mH @ solved)).squeeze(-1)
+def _tables(beams: SceneBeams, keep: list[np.ndarray]) -> Any:
+    """The kernel's tables of a scene; `keep` holds what must outlive the call."""
+    beam = ffi.new("ee_beam *")
+    for name in ("weights", "noise", "sum", "steering"):
+        keep.append(to_planar(getattr(beams, name)))
+        setattr(beam, name, pointer(keep[-1]))
+    keep.append(pack_hermitian(beams.prior))
+    beam.prior = pointer(keep[-1])
+    return beam

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from edgeenhance.beamform import Mvdr
 
 from . import augment
-from .adaptive import adaptive_beam
+from .adaptive import IdealMask, adapt
 from .augment import Augmentation, Draws, Variation
 from .bank import Bank, BankScene
 from .corpus import SAMPLE_RATE, Corpus
@@ -41,6 +41,7 @@ class Mixing(Augmentation):
     level_db : dBFS RMS of the mixture · gain_db : largest microphone gain error, uniform +-
     clean, noise_only : shares of items without noise, without speech · one_microphone : share of single-channel items
     adaptive : share of array items behind MVDR instead of superdirective · prior_weight : of that MVDR
+    mask_power : of the ideal gains that drive it
     """
 
     seconds: float = 3.0
@@ -57,6 +58,7 @@ class Mixing(Augmentation):
     one_microphone: float = 0.15
     adaptive: float = 0.5
     prior_weight: float = Mvdr.prior_weight
+    mask_power: tuple[float, float] = (1.0, 1.0)
 
     def without_augmentation(self) -> Mixing:
         """The same mixtures with every key of Augmentation at its default."""
@@ -112,13 +114,20 @@ class Mixtures(Dataset):
         target = spectra(early, profile)
         if beams is None:
             return self._item(spectra(mixture[scene.reference], profile), target)
+        if rng.random() < self.mixing.adaptive:
+            return self._adapted(rng, scene, beams, mixture, target)
         microphones = spectra(mixture, profile)  # (mics, hops, bins)
         beam = _apply(beams.weights, microphones)
-        if rng.random() < self.mixing.adaptive:
-            mvdr = Mvdr(prior_weight=self.mixing.prior_weight)
-            beam = adaptive_beam(microphones, target, beam, beams, self.bands, mvdr)
         others = [self.bands.power(_apply(weights, microphones)) for weights in (beams.noise, beams.sum)]
         return self._item(beam, target, *others, self.bands.power(microphones).mean(0))
+
+    def _adapted(self, rng, scene, beams, mixture, target):
+        """Behind MVDR as the kernel runs it; what it does not show to a mask counts as silence."""
+        mask = IdealMask(target.numpy(), self.bands, rng.uniform(*self.mixing.mask_power))
+        microphones = np.ascontiguousarray(mixture.T.numpy(), np.float32)
+        adapt(microphones, mask, beams, scene.reference, Mvdr(prior_weight=self.mixing.prior_weight))
+        target = target * torch.from_numpy(mask.shown)[:, None]
+        return {"features": torch.from_numpy(mask.features), "beam": torch.from_numpy(mask.beam), "target": target}
 
     def _item(self, beam: torch.Tensor, target: torch.Tensor, *others: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"features": self.bands.features(self.bands.power(beam), *others), "beam": beam, "target": target}

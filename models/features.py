@@ -45,13 +45,17 @@ def to_float(q15: torch.Tensor) -> torch.Tensor:
 
 
 class Bands:
-    """Band powers and features of a set of bands. centers : (bands,) bins, see edgeenhance.bands.band_centers."""
+    """Band powers and features of a set of bands.
+
+    centers : (bands,) bins, see edgeenhance.bands.band_centers · mean : (bins, bands), powers per bin to per band
+    """
 
     def __init__(self, centers: np.ndarray, profile: Profile) -> None:
         matrix = band_matrix(centers, profile.bins)
-        self.profile = profile
+        self.profile, self.centers = profile, np.ascontiguousarray(centers, np.int16)
+        self.mean = np.ascontiguousarray((matrix / matrix.sum(1, keepdims=True)).T, np.float32)  # (bins, bands)
         self.matrix = torch.as_tensor(matrix, dtype=torch.float32)  # (bands, bins)
-        self._mean = torch.as_tensor(matrix / matrix.sum(1, keepdims=True), dtype=torch.float32).T.contiguous()
+        self._mean = torch.from_numpy(self.mean)
 
     def power(self, spectrum: torch.Tensor) -> torch.Tensor:
         """Mean power per band : (..., bins) complex64 -> (..., bands)."""

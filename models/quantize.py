@@ -31,7 +31,7 @@ from .tflite_writer import QUANTIZATIONS, Writer
 
 Q15 = 32768
 CALIBRATION_ITEMS = 12
-LEAST_SNR_DB = {"float32": 80.0, "16x8": 45.0, "int8": 20.0}  # below this a file is not what was trained
+LEAST_SNR_DB = {"float32": 75.0, "16x8": 40.0, "int8": 20.0}  # below this a file is not what was trained
 
 
 def write_model(

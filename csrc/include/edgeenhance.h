@@ -155,6 +155,8 @@ typedef struct {
     float gain;             /* mean gain of the last hop, 0..1 */
 } ee_status;
 int ee_enhancer_status(const ee_enhancer *enhancer, ee_status *status);
+/* Ear 0's beam of the last hop, before the gains, a spectrum: for the mask function to look at, as training does. */
+const float *ee_enhancer_beam(const ee_enhancer *enhancer);
 
 #ifdef __cplusplus
 }

@@ -54,7 +54,7 @@ def ee_python_mask(user: Any, features: Any, gains: Any) -> int:
     return ffi.from_handle(user)(features, gains)
 
 
-class _MaskCall:
+class MaskCall:
     """Between the kernel's mask function and a Mask: views on the kernel's memory, and the error to raise later."""
 
     def __init__(self, mask: Mask) -> None:
@@ -114,7 +114,7 @@ class Enhancer:
         self.block = _block(block, self.profile)
         self._beamformer = _beamformer(beamformer, self.array)
         self._mask = _load_mask(model, self.profile)
-        self._call = _MaskCall(self._mask) if self._mask else None
+        self._call = MaskCall(self._mask) if self._mask else None
         self._look, self._strength, self._cues = _degrees(look), _unit("strength", strength), _unit("cues", cues)
         self._start()
 

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgeenhance.beamform import Mvdr, mvdr_weights
 from edgeenhance.errors import EdgeEnhanceError
-from edgeenhance.models.adaptive import adaptive_beam
 from edgeenhance.models.bank import Bank
 from edgeenhance.models.data import batches
 from edgeenhance.profiles import PROFILES
@@ -65,37 +63,6 @@ def test_input_levels_lie_in_the_range(mixtures):
     window = 256  # sum of the squared analysis window
     rms = 10 * np.log10(float(beam.abs().square().mean()) / window)
     assert abs(rms + 30) < 2
-
-
-def test_the_adapting_beam_finds_the_noise_and_keeps_the_talker(mixtures, rng):
-    bank, bands = mixtures.bank, mixtures.bands
-    beams = bank.beams(0, bank.scene(0), 0)
-    hops, bins = 400, bands.profile.bins
-    noise = rng.standard_normal((hops, bins)) + 1j * rng.standard_normal((hops, bins))
-    transfer = np.exp(2j * np.pi * rng.random((4, bins)))  # a point source no beam was designed for
-    sensors = 0.05 * (rng.standard_normal((4, hops, bins)) + 1j * rng.standard_normal((4, hops, bins)))
-    microphones = torch.from_numpy((transfer[:, None] * noise + sensors).astype(np.complex64))
-    silence = torch.zeros(hops, bins, dtype=torch.complex64)
-    fixed = (torch.from_numpy(beams.weights.conj())[:, None] * microphones).sum(0)
-    adapted = adaptive_beam(microphones, silence, fixed, beams, bands, Mvdr())
-    assert level_db(adapted[200:].numpy(), fixed[200:].numpy()) < -6
-    talker = torch.from_numpy(beams.steering)[:, None] * torch.from_numpy(noise.astype(np.complex64))
-    kept = adaptive_beam(talker, silence, talker[0], beams, bands, Mvdr())
-    assert level_db((kept - talker[0]).numpy(), talker[0].numpy()) < -60
-
-
-def test_in_a_steady_field_the_adapting_beam_is_the_mvdr_of_the_reference(mixtures, rng):
-    bank, bands = mixtures.bank, mixtures.bands
-    beams = bank.beams(0, bank.scene(0), 0)
-    shape = (4, 600, bands.profile.bins)
-    field = (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(np.complex64)
-    microphones = torch.from_numpy(field)
-    silence = torch.zeros(shape[1:], dtype=torch.complex64)
-    adapted = adaptive_beam(microphones, silence, microphones[0], beams, bands, Mvdr())[-16:].numpy()
-    covariance = np.einsum("mtf,ntf->fmn", field, field.conj()) / shape[1]
-    w = mvdr_weights(covariance, beams.steering.T, beams.prior, Mvdr().prior_weight)
-    wanted = np.einsum("fm,mtf->tf", w.conj(), field[:, -16:])
-    assert level_db(adapted - wanted, wanted) < -10
 
 
 def test_a_folder_that_is_no_bank_says_how_to_make_one(tmp_path):
