@@ -37,7 +37,7 @@ check: .stamps/dev $(INSTALLED)
 bench: .stamps/eval $(INSTALLED)
 	$(PY) -m edgeenhance.simulation.bench $(if $(PEERS),--peers $(PEERS))
 
-bench-quality: .stamps/eval $(INSTALLED)
+bench-quality: .stamps/train $(INSTALLED) # torch: the zoo's models as they were before rounding
 	$(PY) -m edgeenhance.simulation.quality --speech $(SPEECH) --noise $(NOISE) $(if $(PEERS),--peers $(PEERS)) $(QUALITY)
 
 soak: .stamps/eval $(INSTALLED)
@@ -65,7 +65,7 @@ $(INSTALLED): .stamps/build $(KERNEL)
 	$(VENV)/bin/pip install -q --no-build-isolation --no-deps -e .
 	@rm -f .stamps/installed-* && touch $@
 
-.stamps/eval .stamps/dev: .stamps/%: .stamps/build | $(INSTALLED)
+.stamps/eval .stamps/train .stamps/dev: .stamps/%: .stamps/build | $(INSTALLED)
 	$(VENV)/bin/pip install -q -c constraints.txt 'edgeenhance[$*]'
 	@touch $@
 

@@ -25,8 +25,8 @@ class IdealMask:
     """A mask that knows the target, and keeps what the kernel showed it.
 
     target : (hops, bins) complex64 · power : of the ideal gains
-    features, beam : (hops, 4 * bands) int16, (hops, bins) complex64 · shown : (hops,) bool, False where the kernel did not
-    ask (silence, bursts)
+    features, beam : (hops, 4 * bands) int16, (hops, bins) complex64
+    shown : (hops,) bool, False where the kernel did not ask (silence, bursts)
     """
 
     def __init__(self, target: np.ndarray, bands: Bands, power: float) -> None:
@@ -54,7 +54,7 @@ class IdealMask:
 
 
 def adapt(microphones: np.ndarray, mask: IdealMask, beams: SceneBeams, reference: int, mvdr: Mvdr) -> None:
-    """Run the kernel's MVDR over an item; `mask` keeps features and beam. microphones : (n, mics) float32, whole hops."""
+    """Run the kernel's MVDR over an item; `mask` keeps the result. microphones : (n, mics) float32, whole hops"""
     call = MaskCall(mask)
     handle, keep = ffi.new_handle(call), []
     config = _config(mask, microphones.shape[1], reference, mvdr, handle)

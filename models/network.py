@@ -22,7 +22,8 @@ GATE = 16.0  # before a gate: z within 3e-5 of 1 makes the memory of a minute, a
 class GruMask(nn.Module):
     """Features -> dense tanh -> two GRU cells -> dense sigmoid gains.
 
-    bands : gains out · signals : of the four that features hold (docs/model-format.md), the first so many · hidden : units of each GRU · dense : units of the first layer
+    bands : gains out · signals : of the four that features hold (docs/model-format.md), the first so many
+    hidden : units of each GRU · dense : units of the first layer
     dropout : share of values that training drops between layers; the deployed cell has none
     """
 

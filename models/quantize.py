@@ -1,8 +1,6 @@
-"""From a checkpoint to a model file: calibrate, write, and show how far the file is from the float network.
+"""From a checkpoint to a model file: calibrate, write, and compare with the float network (models/verify.py).
 
     write_model     a network as .tflite bytes: 16x8, int8 or float32
-    verify          the file against the float graph over a rollout: SNR of the gains
-    stages          the same for every tensor on the way
     run_quantize    the command: checkpoint in, file out
     write_float_twin    a model of the zoo as it was before rounding
 
@@ -12,9 +10,7 @@ A file that strays from the float network is not written: quantization that eats
 from __future__ import annotations
 
 import json
-import math
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +18,13 @@ import numpy as np
 
 from edgeenhance._files import atomic_path
 from edgeenhance.errors import EdgeEnhanceError
-from edgeenhance.masknet import FEATURES, FORMAT, SIGNATURE, MaskNet, read_model, seal
+from edgeenhance.masknet import FEATURES, FORMAT, SIGNATURE, read_model, seal
 from edgeenhance.profiles import profile
 
-from .graph import Trace, limits, rollout
-from .network import make_network, parameter_count
+from .graph import limits, rollout
+from .network import parameter_count
 from .tflite_writer import QUANTIZATIONS, Writer
+from .verify import stages, trained_network, verify
 
 Q15 = 32768
 CALIBRATION_ITEMS = 12
@@ -78,28 +75,6 @@ def model_metadata(state: dict[str, Any], network: Any) -> dict[str, Any]:
     }
 
 
-def verify(path: str | os.PathLike[str], network: Any, features: np.ndarray) -> dict[str, float]:
-    """Signal-to-error ratio of the file's gains, dB, against the float graph, over one rollout from zero states.
-
-    features : (hops, 4 * bands) int16. Returns {"snr_db", "worst": largest error of a gain, 0..1}.
-    """
-    wanted = rollout(network, features[None] / Q15).gains[0]
-    got = run_model(MaskNet(path), features) / Q15
-    error = got - wanted
-    noise = float(np.mean(error**2))
-    snr = math.inf if noise == 0 else 10 * math.log10(float(np.mean(wanted**2)) / noise)
-    return {"snr_db": snr, "worst": float(np.abs(error).max())}
-
-
-def run_model(net: MaskNet, features: np.ndarray) -> np.ndarray:
-    """Gains of a rollout : (hops, bands) int16. features : (hops, 4 * bands) int16; states start at zero."""
-    net.reset()
-    gains = np.zeros((len(features), net.bands), np.int16)
-    for hop, row in enumerate(features):
-        net.step(row, gains[hop])
-    return gains
-
-
 def run_quantize(
     checkpoint: str | os.PathLike[str],
     out: str | os.PathLike[str],
@@ -133,45 +108,15 @@ def run_quantize(
         return report | {"stages": stages(temporary, network, features[-1])}
 
 
-def stages(path: str | os.PathLike[str], network: Any, features: np.ndarray) -> dict[str, float]:
-    """Signal-to-error ratio in dB of every named tensor of one hop, file against float graph, over one rollout.
-
-    Each side feeds back its own states, so what went wrong hops ago counts. features : (hops, 4 * bands) int16
-    """
-    net, trace = MaskNet(path, inspect=True), Trace(keep=True)
-    states = [np.zeros((1, size)) for size in network.state_sizes]
-    gains, powers = np.zeros(net.bands, np.int16), {}
-    for row in features:
-        out, states = network.emit(trace, row[None, : network.signals * network.bands] / Q15, states)
-        net.step(row, gains)
-        wanted = trace.values | {"gains": out} | {f"h{n}_next": state for n, state in enumerate(states)}
-        for name, got in net.tensors().items():
-            if name in wanted:
-                signal, error = np.sum(wanted[name] ** 2), np.sum((got - wanted[name]) ** 2)
-                powers[name] = powers.get(name, 0) + np.array([signal, error])
-    return {name: 10 * math.log10(signal / max(error, 1e-30)) for name, (signal, error) in powers.items()}
-
-
 def write_float_twin(model: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
     """Write a model of the zoo as it was before rounding: float32, with its metadata and the weights.npz beside it."""
-    import torch
-
-    _, metadata = read_model(model)
-    network, path = make_network(**metadata["network"]).eval(), Path(model).with_name("weights.npz")
-    try:
-        with np.load(path) as arrays:
-            network.load_state_dict({name: torch.from_numpy(arrays[name]) for name in arrays.files})
-    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0]
-        raise EdgeEnhanceError(
-            f"{path} does not hold the weights of {model}: {reason}; take it from a clone"
-        ) from error
+    network, metadata = trained_network(model), read_model(model)[1]
     with atomic_path(out) as temporary:
         temporary.write_bytes(write_model(network, metadata, quantization="float32"))
 
 
 def _real_features(state: dict[str, Any], network: Any, data: Path, bank: Path, cache: Any) -> np.ndarray:
-    """Features of mixtures that training has not seen, (items, hops, 2 * bands) int16; the last is for `verify`."""
+    """Features of mixtures that training has not seen, (items, hops, 4 * bands) int16; the last is for `verify`."""
     from .corpus import default_cache
     from .recipe import Recipe
 

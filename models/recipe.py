@@ -21,6 +21,7 @@ from .data import Mixing, Mixtures
 from .features import Bands
 from .losses import terms
 from .optimize import OPTIMIZERS, SCHEDULES, WITH_MOMENTUM
+from .rounding import ROUNDINGS
 
 _VALIDATION_SEED = 1_000_003
 
@@ -33,7 +34,7 @@ class Training:
     factor, patience : plateau's rate falls by `factor` after `patience` validations without a new lowest loss
     dropout : share between layers · ema : decay of the averaged weights, which count in the end (0: the last ones do)
     early_stop : validations without a new lowest loss that end the run (0: none do)
-    rounded : train with the weights as a 16x8 file will hold them, see models/rounding.py"""
+    rounded : "16x8" (or true) or "int8", train with numbers as that file will hold them, see models/rounding.py"""
 
     steps: int
     batch: int = 24
@@ -51,7 +52,7 @@ class Training:
     dropout: float = 0.0
     ema: float = 0.0
     early_stop: int = 0
-    rounded: bool = False
+    rounded: bool | str = False
 
     def __post_init__(self) -> None:
         """ValueError where a name is unknown or a number is out of range."""
@@ -64,8 +65,17 @@ class Training:
             _check(getattr(self, key) >= 0, key, getattr(self, key), "0 or above")
         _check(0 < self.factor < 1, "factor", self.factor, "between 0 and 1")
         _check(self.patience >= 1, "patience", self.patience, "1 or above")
+        if not isinstance(self.rounded, bool):
+            _check_name("rounded", self.rounded, ROUNDINGS)
+        if self.rounded == "int8" and self.dropout:
+            raise ValueError('rounded = "int8" takes no dropout, which leads beyond what int8 holds; leave one out')
         if self.momentum and self.optimizer not in WITH_MOMENTUM:
             raise ValueError(f"{self.optimizer} takes no momentum; leave it out, or use {' or '.join(WITH_MOMENTUM)}")
+
+    @property
+    def rounding(self) -> str | None:
+        """What training rounds for, one of models/rounding.py's ROUNDINGS, or None."""
+        return "16x8" if self.rounded is True else self.rounded or None
 
 
 @dataclass(frozen=True)

@@ -54,12 +54,9 @@ def round_rows(blocks: list[torch.Tensor]) -> None:
 
 
 def round_values(x: torch.Tensor, limit: float) -> torch.Tensor:
-    """x in int8 steps of a full scale, limit / 128; the gradient is that of x.
-
-    It does not clip: values stay within the limit, or saturate soon after; only dropout leads beyond, and the file has none.
-    """
+    """x as int8 holds it: multiples of limit / 128 from -limit to 127/128 limit. The gradient is that of x."""
     step = limit / 128
-    return x + (torch.round(x / step) * step - x).detach()
+    return x + (torch.round(x / step).clamp(-128, 127) * step - x).detach()
 
 
 def reach(x: torch.Tensor) -> float:

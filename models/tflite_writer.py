@@ -1,7 +1,7 @@
 """Writes a graph as a TFLite flatbuffer: 16x8 (int8 weights, int16 activations, int32 bias), int8 or float32.
 
-In an int8 file the matrix products are int8 in, int8 out; what lies between them, the states too, is the int16 of 16x8. A
-GRU's memory of a second needs more than eight bits: with int8 states it stands still between two steps.
+In an int8 file the matrix products are int8 in, int8 out; what lies between them, the states too, is the int16 of 16x8.
+A GRU's memory of a second needs more than eight bits: with int8 states it stands still between two steps.
 
 The rules that TFLite does not check, and that cost speech when broken, are asserted here: CONCATENATION does not
 rescale, an accumulator must hold 32767 * 127 * inputs plus the bias, and the terms of an int16 sum are powers of two
@@ -52,8 +52,8 @@ class Writer:
     """A `models.graph.Graph` that becomes a file.
 
     quantization : one of QUANTIZATIONS · limits : name -> calibrated magnitude of tensors, not used for float32
-    The limits that `emit` gives count, and calibrated ones where it gives none. The results of int8 products have no step
-    to waste: theirs is the calibrated one where that is smaller, rounded up to a power of two.
+    The limits that `emit` gives count, and calibrated ones where it gives none. The results of int8 products have no
+    step to waste: theirs is the calibrated one where that is smaller, rounded up to a power of two.
     """
 
     def __init__(self, quantization: str, limits: dict[str, float]) -> None:

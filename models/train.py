@@ -86,7 +86,8 @@ class Trainer:
         self.network.train()
         features, beam, target = (batch[name].to(self.device) for name in ("features", "beam", "target"))
         self._optimizer.zero_grad(set_to_none=True)
-        with rounded(self.network) if self.recipe.training.rounded else nullcontext():
+        rounding = self.recipe.training.rounding
+        with rounded(self.network, rounding) if rounding else nullcontext():
             value = self._loss(self._bands.expand(self.network(to_float(features))), beam, target)
             if not torch.isfinite(value):
                 raise EdgeEnhanceError(f"the loss is not finite at step {self.done}; lower learning_rate in the recipe")

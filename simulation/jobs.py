@@ -7,13 +7,18 @@ algebra library uses can change the last bit of a sum. Children are spawned, so 
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -43,6 +48,21 @@ def run_jobs(job: Callable[[int], None], indices: list[int], workers: int, label
             raise EdgeEnhanceError("a worker process died (out of memory?); run the command again to go on") from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def collect(job: Callable[[int], Any], count: int, workers: int, label: str) -> list[Any]:
+    """[job(0), ..., job(count - 1)], computed as by `run_jobs`; results must be plain values, as JSON knows them."""
+    with tempfile.TemporaryDirectory() as folder:
+        run_jobs(partial(_to_file, job, Path(folder)), list(range(count)), workers, label)
+        return [json.loads(_result(Path(folder), index).read_text()) for index in range(count)]
+
+
+def _to_file(job: Callable[[int], Any], folder: Path, index: int) -> None:
+    _result(folder, index).write_text(json.dumps(job(index)))
+
+
+def _result(folder: Path, index: int) -> Path:
+    return folder / f"{index:05d}.json"
 
 
 def _ignore_interrupt() -> None:

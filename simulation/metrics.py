@@ -107,11 +107,10 @@ class Interval:
     high: float
     count: int
 
-    def format(self, digits: int = 3) -> str:
-        """`+0.102 [+0.081, +0.123]`; the mean alone where there is no interval."""
-        if np.isnan(self.low):
-            return f"{self.mean:+.{digits}f}"
-        return f"{self.mean:+.{digits}f} [{self.low:+.{digits}f}, {self.high:+.{digits}f}]"
+    def format(self, digits: int = 3, sign: str = "+") -> str:
+        """`+0.102 [+0.081, +0.123]`; the mean alone where there is no interval. sign : "" leaves the plus out"""
+        mean, low, high = (f"{value:{sign}.{digits}f}" for value in (self.mean, self.low, self.high))
+        return mean if np.isnan(self.low) else f"{mean} [{low}, {high}]"
 
 
 def paired_interval(differences: Iterable[float], confidence: float = 0.95) -> Interval:

@@ -1,8 +1,11 @@
 """Other people's enhancers on one microphone, to measure ourselves against.
 
 log_mmse   the classical one, written here from the papers
-Dtln       the quantized DTLN network; its two .tflite files are not part of this package (MIT licence,
-           https://github.com/breizhn/DTLN) and are passed as a folder
+Dtln       the quantized DTLN network, two .tflite files
+Gtcrn      the GTCRN network, gtcrn_stream.onnx
+
+The files of the networks are not part of this package (both MIT licence, https://github.com/breizhn/DTLN and
+https://github.com/Xiaobin-Rong/gtcrn) and are passed as a folder.
 """
 
 from __future__ import annotations
@@ -95,13 +98,71 @@ class Dtln:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Enhance a whole signal, delay compensated: (n,) -> (n,) float32."""
+        return _whole(self, x)
+
+
+class Gtcrn:
+    """GTCRN (Rong et al. 2024), streaming, one thread: 16 kHz mono, 32 ms latency.
+
+    folder : where gtcrn_stream.onnx is
+    Square-root Hann of 512, hop 256; a complex mask in 129 bands; caches are fed back. Needs onnxruntime.
+    """
+
+    window, hop = 512, 256
+    delay = window - hop  # samples, of the overlap-add
+    _CACHES = {"conv_cache": (2, 1, 16, 16, 33), "tra_cache": (2, 3, 1, 1, 16), "inter_cache": (2, 1, 33, 16)}
+
+    def __init__(self, folder: str | os.PathLike[str]):
+        self._session = _onnx_session(Path(folder) / "gtcrn_stream.onnx")
+        self._taper = np.sin(np.pi * np.arange(self.window) / self.window).astype(np.float32)
         self.reset()
-        n = len(x)
-        hops = -(-(n + self.delay) // self.hop)
-        padded = np.zeros(hops * self.hop, np.float32)
-        padded[:n] = x
-        y = np.concatenate([self.step(hop) for hop in padded.reshape(hops, self.hop)])
-        return y[self.delay : self.delay + n]
+
+    def reset(self) -> None:
+        self._caches = {name: np.zeros(shape, np.float32) for name, shape in self._CACHES.items()}
+        self._history = np.zeros(self.window, np.float32)
+        self._overlap = np.zeros(self.window, np.float32)
+
+    def step(self, hop: np.ndarray) -> np.ndarray:
+        """hop : (256,) float32 -> (256,) float32, 256 samples late."""
+        self._history = np.concatenate([self._history[self.hop :], hop])
+        X = np.fft.rfft(self._history * self._taper).astype(np.complex64)
+        mix = np.stack([X.real, X.imag], axis=-1)[None, :, None]
+        enhanced, *caches = self._session.run(None, {"mix": mix, **self._caches})
+        self._caches = dict(zip(self._CACHES, caches, strict=True))
+        y = np.fft.irfft(enhanced[0, :, 0, 0] + 1j * enhanced[0, :, 0, 1]).astype(np.float32)
+        self._overlap = np.concatenate([self._overlap[self.hop :], np.zeros(self.hop, np.float32)])
+        self._overlap += y * self._taper
+        return self._overlap[: self.hop].copy()
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Enhance a whole signal, delay compensated: (n,) -> (n,) float32."""
+        return _whole(self, x)
+
+
+NETWORKS = {"dtln": Dtln, "gtcrn": Gtcrn}  # made with the folder of their files
+
+
+def _whole(peer: Dtln | Gtcrn, x: np.ndarray) -> np.ndarray:
+    """A whole signal hop by hop, from reset, the peer's delay taken off: (n,) -> (n,)."""
+    peer.reset()
+    hops = -(-(len(x) + peer.delay) // peer.hop)
+    padded = np.zeros(hops * peer.hop, np.float32)
+    padded[: len(x)] = x
+    y = np.concatenate([peer.step(hop) for hop in padded.reshape(hops, peer.hop)])
+    return y[peer.delay : peer.delay + len(x)]
+
+
+def _onnx_session(path: Path):
+    """The file in ONNX Runtime on one thread; EdgeEnhanceError where either is missing."""
+    if not path.is_file():
+        raise EdgeEnhanceError(f"{path} does not exist; pass the folder that holds it")
+    try:
+        import onnxruntime
+    except ImportError:
+        raise EdgeEnhanceError(f"{path.name} needs ONNX Runtime: pip install 'edgeenhance[eval]'") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 class _Interpreter:

@@ -2,15 +2,10 @@
 
     python -m edgeenhance.simulation.quality --speech DIR --noise DIR [--peers DIR] [-o quality.md] [--gate]
 
-Every scene of a suite is rendered and given to every system; each result is scored against the target's direct and
-early sound at the reference microphone, delays compensated. A system is named by what it does:
-
-    noisy                     the reference microphone as it is
-    BEAMFORMER                e.g. superdirective: the beam alone
-    BEAMFORMER+MODEL          e.g. mvdr+assist-1: the chain; none+MODEL is the network on the reference microphone
-    log-mmse, dtln            peers on the reference microphone (see `peers`)
-
-The numbers do not depend on the number of workers.
+Every scene of a suite is rendered and given to every system (their names: see `systems`); each result is scored against
+the target's direct and early sound at the reference microphone, delays compensated. Without --systems all that can run
+here do: peers, beams, and every model of the zoo in 16x8, int8 and float. The numbers do not depend on the number of
+workers.
 """
 
 from __future__ import annotations
@@ -19,10 +14,10 @@ import argparse
 import json
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,37 +25,27 @@ import numpy as np
 
 from .._files import atomic_path
 from .._text import markdown
-from ..enhancer import enhance
 from ..errors import EdgeEnhanceError
-from ..masknet import zoo_names
+from ..masknet import zoo_names, zoo_path
 from . import metrics
-from .jobs import run_jobs
-from .peers import Dtln, log_mmse
-from .scene import Scene
+from .jobs import collect
+from .peers import NETWORKS
 from .suite import load_suite
+from .systems import PRECISIONS, beam_and_model, model_and_precision, profile_of, system, write_floats
 
-SYSTEMS = (
-    "noisy",
-    "log-mmse",
-    "dtln",
-    "delay-and-sum",
-    "superdirective",
-    "mvdr",
-    "superdirective+assist-1",
-    "mvdr+assist-1",
-)
-SAMPLE_RATE = 16000
+BASELINES = ("noisy", "log-mmse", "dtln", "gtcrn", "superdirective", "mvdr", "superdirective+gtcrn")
+STRONGEST = "superdirective+gtcrn"  # of the baselines
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What is run: scenes of a suite, recordings, systems. peers : folder of the DTLN files
+    """What is run: scenes of a suite, recordings, systems. peers : folder of the peers' files
     true_look : steer to the target's true direction; otherwise to the front, as a wearer's head does"""
 
     suite: str
     speech: str | None
     noise: str | None
-    systems: tuple[str, ...] = SYSTEMS
+    systems: tuple[str, ...]
     peers: str | None = None
     true_look: bool = False
 
@@ -71,26 +56,17 @@ Record = dict[str, Any]  # scene, snr_db, mount, competing, system, pesq, stoi, 
 def run(bench: Bench, workers: int = 1, scenes: int | None = None) -> list[Record]:
     """Score all systems on all scenes (or the first few), one record for each pair, in order."""
     count = len(load_suite(bench.suite))
-    count = count if scenes is None else min(count, scenes)
-    with tempfile.TemporaryDirectory() as folder:
-        job = partial(_score_to_file, bench, Path(folder))
-        run_jobs(job, list(range(count)), workers, "quality")
-        return [record for i in range(count) for record in json.loads(_result(Path(folder), i).read_text())]
+    with tempfile.TemporaryDirectory() as floats:
+        write_floats(bench.systems, floats)
+        job = partial(score_scene, bench, floats=floats)
+        records = collect(job, count if scenes is None else min(count, scenes), workers, "quality")
+    return [record for of_scene in records for record in of_scene]
 
 
-def _result(folder: Path, index: int) -> Path:
-    return folder / f"scene_{index:05d}.json"
-
-
-def _score_to_file(bench: Bench, folder: Path, index: int) -> None:
-    _result(folder, index).write_text(json.dumps(score_scene(bench, index)))
-
-
-def score_scene(bench: Bench, index: int) -> list[Record]:
-    """Render scene number `index` and score every system on it."""
+def score_scene(bench: Bench, index: int, floats: str | None = None) -> list[Record]:
+    """Render scene number `index` and score every system on it. floats : see `systems.write_floats`"""
     scene = load_suite(bench.suite)[index]
     rendered = scene.render(bench.speech, bench.noise)
-    target = rendered.target[:, list(scene.array.reference).index(_ear(scene))]
     facts = {
         "scene": index,
         "snr_db": scene.snr_db,
@@ -99,41 +75,10 @@ def score_scene(bench: Bench, index: int) -> list[Record]:
     }
     records = []
     for name in bench.systems:
-        y = system(name, bench.peers)(rendered.mix, scene, scene.look_deg if bench.true_look else 0.0)
-        values, reasons = metrics.scores(target, y)
+        y = system(name, bench.peers, floats)(rendered.mix, scene, scene.look_deg if bench.true_look else 0.0)
+        values, reasons = metrics.scores(rendered.early, y)
         records.append({**facts, "system": name, **values, "reasons": reasons})
     return records
-
-
-# ---- systems ----
-
-
-def system(name: str, peers: str | None = None) -> Callable[[np.ndarray, Scene, float], np.ndarray]:
-    """(mix (n, M), scene, look in degrees) -> (n,), not delayed. ValueError for a name that is none."""
-    single = {"noisy": lambda x: x, "log-mmse": log_mmse}
-    if name == "dtln":
-        if peers is None:
-            raise ValueError("system dtln needs --peers DIR, the folder of its .tflite files")
-        single["dtln"] = Dtln(peers)
-    if name in single:
-        return lambda mix, scene, look: single[name](mix[:, scene.reference])
-    return partial(_chain, *_beam_and_model(name))
-
-
-def _beam_and_model(name: str) -> tuple[str, str]:
-    beam, _, model = name.partition("+")
-    return beam, model or "none"
-
-
-def _chain(beam: str, model: str, mix: np.ndarray, scene: Scene, look: float) -> np.ndarray:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of doubtful recordings: these are simulated
-        return enhance(mix, SAMPLE_RATE, scene.array, beamformer=beam, model=model, look=look, ears=_ear(scene))
-
-
-def _ear(scene: Scene) -> str:
-    """The ear whose microphone is the scene's reference."""
-    return next(ear for ear in scene.array.ears if scene.array.ear(ear) == scene.reference)
 
 
 # ---- tables ----
@@ -147,15 +92,22 @@ GROUPS: dict[str, Callable[[Record], bool]] = {
 
 
 def report(records: Sequence[Record]) -> str:
-    """The whole result as Markdown."""
+    """The whole result as Markdown; tables that would be empty are left out."""
     scenes = len({record["scene"] for record in records})
+    tables = {
+        "Means, with 95 % intervals": _means(records),
+        "Differences to the noisy microphone, paired, with 95 % intervals": _differences(records),
+        "One against the other, paired, with 95 % intervals": _pairs(records, contests(_names(records))),
+        "What integers cost, paired, with 95 % intervals": _pairs(records, roundings(_names(records))),
+        "By condition: PESQ / STOI / ESTOI / SI-SDR": _by_condition(records),
+        "What is asked for": _figures(records),
+    }
     parts = [
-        f"{scenes} scenes; target: direct and early (50 ms) sound at the reference microphone.",
-        "## Means\n\n" + _means(records),
-        "## Differences to the noisy microphone, paired, with 95 % intervals\n\n" + _differences(records),
-        "## By condition: PESQ / STOI / ESTOI / SI-SDR\n\n" + _by_condition(records),
-        "## One against the other, paired, with 95 % intervals\n\n" + _pairs(records),
+        f"{scenes} scenes; target: direct and early (50 ms) sound at the reference microphone. log-mmse, dtln "
+        "(quantized) and gtcrn hear that microphone alone, or after a + our beam, whose 8 ms come on top of theirs. "
+        "Models are 16x8 files unless their names end in :int8, or in :float for the weights before rounding."
     ]
+    parts += [f"## {title}\n\n{text}" for title, text in tables.items() if text]
     reasons = sorted({f"scene {r['scene']}, {r['system']}: {why}" for r in records for why in r["reasons"]})
     if reasons:
         parts.append("## Not scored\n\n" + "\n".join(f"- {reason}" for reason in reasons))
@@ -163,13 +115,20 @@ def report(records: Sequence[Record]) -> str:
 
 
 def _means(records: Sequence[Record]) -> str:
-    rows = [[name, *_numbers(_of(records, name))] for name in _names(records)]
+    rows = [
+        [name, *(_mean_interval(_of(records, name), metric) for metric in metrics.METRICS)] for name in _names(records)
+    ]
     return markdown(("system", *_titles()), rows)
+
+
+def _mean_interval(records: Sequence[Record], metric: str) -> str:
+    values = (record[metric] for record in records)
+    return metrics.paired_interval(values).format(metrics.DIGITS[metric], sign="")
 
 
 def _differences(records: Sequence[Record]) -> str:
     rows = [[name, *_compared(records, name, "noisy")] for name in _names(records) if name != "noisy"]
-    return markdown(("system", *_titles()), rows)
+    return markdown(("system", *_titles()), rows) if rows and "noisy" in _names(records) else ""
 
 
 def _by_condition(records: Sequence[Record]) -> str:
@@ -193,14 +152,34 @@ def _numbers(records: Sequence[Record]) -> list[str]:
     return [f"{_mean(records, metric):.{metrics.DIGITS[metric]}f}" for metric in metrics.METRICS]
 
 
-def _pairs(records: Sequence[Record]) -> str:
-    names = _names(records)
-    chains = [name for name in names if "+" in name]
-    pairs = [(chain, other) for chain in chains[-1:] for other in names if other != chain]
-    if {"mvdr", "superdirective"} <= set(names):
-        pairs.append(("mvdr", "superdirective"))
+Pair = tuple[str, str]
+
+
+def contests(names: Sequence[str]) -> list[Pair]:
+    """Pairs worth comparing: every chain with the strongest baseline and with its own beam, a network on one microphone
+    with the networks of others on one microphone."""
+    pairs = []
+    for name in names:
+        beam, model = beam_and_model(name)
+        if model == "none" or model in NETWORKS or model_and_precision(model)[1] != "16x8":
+            continue
+        pairs += [(name, other) for other in (NETWORKS if beam == "none" else (STRONGEST, beam))]
+    pairs += [(STRONGEST, beam_and_model(STRONGEST)[0]), ("mvdr", "superdirective")]
+    return [pair for pair in pairs if set(pair) <= set(names)]
+
+
+def roundings(names: Sequence[str]) -> list[Pair]:
+    """16x8 and int8 with the float network of the same chain."""
+    stems = dict.fromkeys(
+        model_and_precision(name)[0] for name in names if f"{model_and_precision(name)[0]}:float" in names
+    )
+    pairs = [(name, f"{stem}:float") for stem in stems for name in (stem, f"{stem}:int8")]
+    return [pair for pair in pairs if pair[0] in names]
+
+
+def _pairs(records: Sequence[Record], pairs: Sequence[Pair]) -> str:
     rows = [[f"{a} − {b}", *_compared(records, a, b)] for a, b in pairs]
-    return markdown(("difference", *_titles()), rows)
+    return markdown(("difference", *_titles()), rows) if rows else ""
 
 
 def _compared(records: Sequence[Record], name: str, baseline: str) -> list[str]:
@@ -229,30 +208,54 @@ def _titles() -> list[str]:
     return [metrics.TITLES[metric] for metric in metrics.METRICS]
 
 
-# ---- gate ----
+# ---- figures ----
 
-# system, baseline, metric, least mean difference. Each lower bound of the interval must lie above 0 where the least
-# difference does.
-GATE = (
-    ("mvdr+assist-1", "noisy", "estoi", 0.09),
-    ("mvdr+assist-1", "noisy", "pesq", 0.12),
-    ("mvdr+assist-1", "mvdr", "estoi", 0.0),
-    ("mvdr+assist-1", "log-mmse", "estoi", 0.0),
-    ("mvdr+assist-1", "dtln", "estoi", 0.0),
+# system, baseline, metric, least mean difference; where it lies above 0, so must the lower end of the interval.
+FIGURES = (
+    ("mvdr+assist-m", STRONGEST, "pesq", 0.15),
+    ("mvdr+assist-m", STRONGEST, "estoi", 0.03),
+    ("mvdr+assist-m", STRONGEST, "si_sdr", 1.0),
+    ("mvdr+assist-s", STRONGEST, "pesq", 0.0),
+    ("mvdr+assist-s", STRONGEST, "estoi", 0.0),
+    ("mvdr+comm-m", STRONGEST, "pesq", 0.2),
+    ("mvdr+comm-m", STRONGEST, "estoi", 0.05),
+    ("none+comm-m", "dtln", "estoi", 0.0),
+    ("none+comm-m", "gtcrn", "estoi", 0.0),
     ("mvdr", "superdirective", "estoi", 0.0),
-)
+    *(
+        (f"mvdr+{model}{suffix}", f"mvdr+{model}:float", metric, least)
+        for model in ("assist-s", "assist-m", "comm-m")
+        for suffix, metric, least in (
+            ("", "pesq", -0.01), ("", "estoi", -0.002), (":int8", "pesq", -0.05), (":int8", "estoi", -0.01),
+        )
+    ),
+)  # fmt: skip
+
+
+def judged(records: Sequence[Record]) -> list[tuple[str, str, str, bool]]:
+    """FIGURES whose systems ran: (difference, least, found, is it reached)."""
+    out = []
+    for name, baseline, metric, least in FIGURES:
+        if not {name, baseline} <= set(_names(records)):
+            continue
+        found, digits = compare(records, name, baseline, metric), metrics.DIGITS[metric]
+        reached = found.mean >= least and (least <= 0 or found.low > 0)
+        out.append((f"{name} − {baseline}, {metrics.TITLES[metric]}", f"{least:+g}", found.format(digits), reached))
+    return out
+
+
+def _figures(records: Sequence[Record]) -> str:
+    rows = [(what, least, found, "yes" if reached else "no") for what, least, found, reached in judged(records)]
+    return markdown(("difference", "at least", "measured", "reached"), rows) if rows else ""
 
 
 def misses(records: Sequence[Record]) -> list[str]:
-    """What the gate asks for and the records do not show, a sentence each; systems that did not run are left out."""
-    names, out = _names(records), []
-    for name, baseline, metric, least in GATE:
-        if not {name, baseline} <= set(names):
-            continue
-        found = compare(records, name, baseline, metric)
-        if not (found.mean >= least and (least == 0 or found.low > 0)):
-            out.append(f"{name} − {baseline}: {metric} {found.format()}, expected at least {least:+.3f}")
-    return out
+    """What FIGURES asks for and the records do not show, a sentence each."""
+    return [
+        f"{what} is {found}, expected at least {least}"
+        for what, least, found, reached in judged(records)
+        if not reached
+    ]
 
 
 # ---- command ----
@@ -261,9 +264,10 @@ def misses(records: Sequence[Record]) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
-        bench = Bench(args.suite, args.speech, args.noise, _available(args), args.peers, args.true_look)
+        systems = args.systems or available(args.peers, args.gate)
+        bench = Bench(args.suite, args.speech, args.noise, systems, args.peers, args.true_look)
         records = run(bench, args.workers, args.scenes)
-        text = f"# Quality on suite {Path(args.suite).stem}\n\n{report(records)}"
+        text = f"{_heading(args, sys.argv[1:] if argv is None else argv)}\n\n{report(records)}"
         print(text)
         if args.output:
             _write(args.output, text, records)
@@ -280,13 +284,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m edgeenhance.simulation.quality", description=__doc__.splitlines()[0])
     parser.add_argument("--speech", metavar="DIR", help="recordings of talkers; synthesized without")
     parser.add_argument("--noise", metavar="DIR", help="recordings of noises; synthesized without")
-    parser.add_argument("--peers", metavar="DIR", help="folder of the DTLN .tflite files")
+    parser.add_argument("--peers", metavar="DIR", help="folder of the DTLN and GTCRN files")
     parser.add_argument("--suite", default="bench", metavar="NAME|FILE.toml", help="default: bench")
-    parser.add_argument("--systems", type=_names_in, metavar="A,B,...", help="see the docstring of the module")
+    parser.add_argument("--systems", type=_names_in, metavar="A,B,...", help="see edgeenhance.simulation.systems")
     parser.add_argument("--scenes", type=int, metavar="N", help="the first N scenes only")
     parser.add_argument("--true-look", action="store_true", help="steer to the target, not to the front")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
-    parser.add_argument("--gate", action="store_true", help="exit 1 where assist-1 misses what it must reach")
+    parser.add_argument("--gate", action="store_true", help="what FIGURES names only; exit 1 for a miss")
     parser.add_argument("-o", "--output", metavar="FILE", help="FILE.md and FILE.json (a record per scene and system)")
     return parser
 
@@ -295,13 +299,33 @@ def _names_in(text: str) -> tuple[str, ...]:
     return tuple(text.split(","))
 
 
-def _available(args: argparse.Namespace) -> tuple[str, ...]:
-    """The systems asked for, or all that can run here."""
-    if args.systems:
-        return args.systems
-    possible = set(zoo_names()) | {"none"}
-    names = [name for name in SYSTEMS if _beam_and_model(name)[1] in possible]
-    return tuple(name for name in names if name != "dtln" or args.peers)
+def _heading(args: argparse.Namespace, argv: Sequence[str]) -> str:
+    """Title and the command of this run, paths by their last names: where they lie is a matter of the machine."""
+    command = " ".join(["python -m edgeenhance.simulation.quality", *(Path(word).name for word in argv)])
+    steered = "target" if args.true_look else "front"
+    return f"# Quality on suite {Path(args.suite).stem}\n\n`{command}`, steered to the {steered}."
+
+
+def available(peers: str | None, figures_only: bool = False) -> tuple[str, ...]:
+    """All systems that can run here: baselines, and the zoo's models in every precision that has what it needs.
+
+    figures_only : leave out those that FIGURES does not name
+    """
+    names = [name for name in BASELINES if peers or not set(beam_and_model(name)) & set(NETWORKS)]
+    names += [f"mvdr+{model}" for zoo in zoo_names() for model in _precisions(zoo)]
+    names += [f"none+{zoo}" for zoo in zoo_names() if profile_of(zoo) == "comm"]
+    named = {system for figure in FIGURES for system in figure[:2]}
+    return tuple(name for name in names if name in named or not figures_only)
+
+
+def _precisions(zoo: str) -> list[str]:
+    """A zoo model in 16x8, int8 where it has that file, float where its weights and torch are there."""
+    folder = zoo_path(zoo).parent
+    there = {
+        "int8": (folder / "model.int8.tflite").is_file(),
+        "float": (folder / "weights.npz").is_file() and find_spec("torch") is not None,
+    }
+    return [zoo, *(f"{zoo}:{precision}" for precision in PRECISIONS if there[precision])]
 
 
 def _write(output: str, text: str, records: Sequence[Record]) -> None:

@@ -38,12 +38,14 @@ class Rendered:
     """The signals of a scene at 16 kHz, float32.
 
     mix : (n, M) what the microphones hear = reverberant + noise
-    target : (n, ears) direct sound and first 50 ms of the target at each ear's reference microphone
+    clean : (n, M) direct sound and first 50 ms of the target at all microphones
+    target : (n, ears) the same at each ear's reference microphone
     reverberant : (n, M) the target with all its reverberation · noise : (n, M) everything else, sensor noise included
     meta : all that was drawn, in the layout of a scene file, and look_deg, reference, ears, files, sample_rate
     """
 
     mix: np.ndarray
+    clean: np.ndarray
     target: np.ndarray
     reverberant: np.ndarray
     noise: np.ndarray
@@ -70,7 +72,7 @@ def render(
     voice = _delayed(studio.play(scene.sources[0], length), scene.sources[0].start_s)
     reverberant = _through(voice, responses.point[0])[:length]
     ears = list(scene.array.reference)
-    early = np.stack([_through(voice, responses.early(scene.array.ear(ear))[None])[:length, 0] for ear in ears], axis=1)
+    clean = _clean(voice, responses, length)
     acoustic = _noises(scene, responses, studio, length)
     sensor = scene.generator("sensor noise").standard_normal(reverberant.shape) * 10 ** (scene.sensor_noise_dbfs / 20)
 
@@ -78,8 +80,15 @@ def render(
     level = 10 ** (scene.level_dbfs / 20) / _rms(reverberant[active, scene.reference])
     wanted = 10 ** ((scene.level_dbfs - scene.snr_db) / 20)
     total = _to_level(acoustic, sensor, wanted, scene.reference, active)
-    parts = [(part * level).astype(np.float32) for part in (reverberant, early)] + [total.astype(np.float32)]
-    return Rendered(parts[0] + parts[2], parts[1], parts[0], parts[2], _meta(scene, studio, ears))
+    reverberant, clean = ((part * level).astype(np.float32) for part in (reverberant, clean))
+    total, target = total.astype(np.float32), clean[:, [scene.array.ear(ear) for ear in ears]]
+    return Rendered(reverberant + total, clean, target, reverberant, total, _meta(scene, studio, ears))
+
+
+def _clean(voice: np.ndarray, responses: Responses, length: int) -> np.ndarray:
+    """Direct and early sound of a voice at all microphones: (length, M)."""
+    mics = range(responses.point.shape[1])
+    return np.concatenate([_through(voice, responses.early(mic)[None])[:length] for mic in mics], axis=1)
 
 
 def _meta(scene: Scene, studio: _Studio, ears: list[str]) -> dict[str, Any]:

@@ -74,9 +74,10 @@ class Mvdr:
     """Adaptive: the superdirective beam's formula with the measured noise covariance in place of most of Gamma.
 
     time_constant : s, memory of the noise covariance · prior_weight : of the diffuse prior, > 0 (see `mvdr_weights`)
-    solve_seconds : within which the weights of all bins are renewed, a share per hop · white_noise_gain_db : as in `Superdirective`
-    steering_blend : 0 .. 1, how far the steering vector goes from the array's towards the talker's transfer functions as
-    heard: it makes up for a wrong look direction, heads that are no spheres, and early reflections
+    solve_seconds : within which the weights of all bins are renewed, a share per hop
+    white_noise_gain_db : as in `Superdirective`
+    steering_blend : 0 .. 1, how far the steering vector goes from the array's towards the talker's transfer functions
+    as heard: it makes up for a wrong look direction, heads that are no spheres, and early reflections
     The online beam runs in the kernel; `weights` is where it starts, `batch_weights` what it would reach.
     """
 

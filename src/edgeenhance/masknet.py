@@ -45,7 +45,8 @@ class MaskNet:
     inspect : keep every tensor of a hop for `tensors`; slower
     Raises EdgeEnhanceError where the file is missing, damaged, not of this format, or no TFLite runtime is installed.
 
-    name, profile : of the model · bands : gains per hop · signals : that it reads of the four in the features · centers : (bands,) int16 bins · metadata : dict
+    name, profile : of the model · bands : gains per hop
+    signals : that it reads, of the four in the features · centers : (bands,) int16 bins · metadata : dict
     """
 
     def __init__(self, model: str | os.PathLike[str], inspect: bool = False) -> None:

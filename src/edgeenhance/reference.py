@@ -49,7 +49,7 @@ def enhance_reference(
 def _adaptive_beam(
     X: np.ndarray, tables: BeamTables, profile: Profile, T: np.ndarray, mvdr: Mvdr, gains: np.ndarray | None
 ) -> np.ndarray:
-    """Y : (T, F). Hop t uses the covariances of hop t - 1: R starts as the prior at the first level heard, S as d d^H."""
+    """Y : (T, F). Hop t uses the covariances of hop t; R starts as the prior, S as d d^H."""
     goal, used = tables.weights.copy(), tables.weights.copy()
     memories = (mvdr.time_constant, SPEECH_SECONDS, BEAM_SECONDS)
     forget, forget_speech, fade = (1 - np.exp(-profile.hop / profile.sample_rate / seconds) for seconds in memories)

@@ -172,6 +172,8 @@ def test_dropout_is_for_training_alone(recipe):
         ("factor = 2.0", "factor = 2.0"),
         ("patience = 0", "patience = 0"),
         ("early_stop = -1", "early_stop = -1"),
+        ('rounded = "int4"', "16x8, int8"),
+        ('rounded = "int8"\ndropout = 0.1', "no dropout"),
         ('loss = "mse"', "compressed-spectrum"),
         ("loss = { si-sdr = 1.0, pesq = 1.0 }", "pesq.*si-sdr"),
     ],

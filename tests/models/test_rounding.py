@@ -1,11 +1,14 @@
 """Quantization-aware training: what the loss sees is what the file will hold."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from edgeenhance.models.network import GruMask
 from edgeenhance.models.rounding import LEVELS, ROUNDINGS, reach, round_rows, round_values, rounded
+from edgeenhance.models.train import Trainer
 
 
 def noted_inputs(network):
@@ -81,6 +84,22 @@ def test_rounded_values_are_the_nearest_and_their_gradient_is_one():
     assert (y - x).abs().max() <= 1 / 128 + 1e-6 and torch.equal(x.grad, torch.ones(999))
 
 
+def test_int8_ends_one_step_below_its_full_scale():
+    assert round_values(torch.tensor([-3.0, -1.0, 1.0, 3.0]), 1.0).tolist() == [-1.0, -1.0, 127 / 128, 127 / 128]
+
+
 @pytest.mark.parametrize(("largest", "limit"), [(0.0, 2**-9), (0.7, 1.0), (1.7, 4.0), (3.0, 4.0), (50.0, 8.0)])
 def test_full_scales_are_those_of_the_file(largest, limit):
     assert reach(torch.tensor([0.0, -largest])) == limit
+
+
+def test_a_recipe_chooses_what_the_loss_sees(recipe, mixtures):
+    batch = {name: value[None] for name, value in mixtures[0].items()}
+
+    def loss(rounding):
+        return Trainer(replace(recipe, training=replace(recipe.training, rounded=rounding)), torch.device("cpu")).step(
+            batch
+        )
+
+    assert loss(True) == loss("16x8")
+    assert len({loss(False), loss("16x8"), loss("int8")}) == 3

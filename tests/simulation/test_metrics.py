@@ -113,6 +113,7 @@ def test_paired_interval_is_students():
     assert interval.count == 4 and interval.mean == 2.5
     assert interval.high - 2.5 == pytest.approx(3.182446 * np.std([1, 2, 3, 4], ddof=1) / 2, rel=1e-6)
     assert interval.format(2) == "+2.50 [+0.45, +4.55]"
+    assert interval.format(2, sign="") == "2.50 [0.45, 4.55]"
 
 
 def test_paired_interval_covers_the_true_mean_as_often_as_it_says():

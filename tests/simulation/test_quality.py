@@ -1,4 +1,4 @@
-"""The quality benchmark: same numbers whatever the workers, honest tables, and its comparison systems."""
+"""The quality benchmark: same numbers whatever the workers, honest tables, and what they are held against."""
 
 import json
 
@@ -9,9 +9,10 @@ pytest.importorskip("pyroomacoustics")
 pytest.importorskip("pesq")
 pytest.importorskip("pystoi")
 
-from edgeenhance import EdgeEnhanceError
-from edgeenhance.simulation import metrics, peers, quality
+from edgeenhance.masknet import zoo_names, zoo_path
+from edgeenhance.simulation import metrics, quality
 from edgeenhance.simulation.suite import load_suite
+from edgeenhance.simulation.systems import beam_and_model
 
 SUITE = """
 [defaults]
@@ -100,7 +101,7 @@ def test_a_score_that_is_missing_is_left_out_and_reported():
     records = [record(i, s, v, reasons=[]) for i in range(3) for s, v in (("noisy", 0.5), ("mvdr", 0.6))]
     records[3] |= {"pesq": float("nan"), "reasons": ["PESQ is NaN: No utterances detected"]}
     text = quality.report(records)
-    assert "scene 1, mvdr: PESQ is NaN" in text and "| mvdr | 0.600 |" in text
+    assert "scene 1, mvdr: PESQ is NaN" in text and "| mvdr | 0.600 [0.600, 0.600] |" in text
     assert quality.compare(records, "mvdr", "noisy", "pesq").count == 2
 
 
@@ -120,68 +121,83 @@ def test_bad_input_is_a_sentence(suite, capsys, options, words):
     assert words in capsys.readouterr().err
 
 
-# ---- peers ----
-
-
-@pytest.fixture(scope="module")
-def noisy():
-    """(clean, noisy) : bursts of tones in white noise, 4 s."""
-    rng = np.random.default_rng(5)
-    t = np.arange(4 * 16000) / 16000
-    tones = sum(np.sin(2 * np.pi * f * t) for f in (300, 700, 1900)) * (np.sin(2 * np.pi * 1.5 * t) > 0.3)
-    return 0.1 * tones, 0.1 * tones + 0.05 * rng.standard_normal(len(t))
-
-
-def test_log_mmse_reduces_stationary_noise_and_does_not_delay(noisy):
-    clean, x = noisy
-    y = peers.log_mmse(x)
-    assert y.shape == x.shape and y.dtype == np.float32
-    assert metrics.si_sdr(clean, y) > metrics.si_sdr(clean, x) + 3
-
-
-def test_log_mmse_of_silence_is_silence():
-    assert not peers.log_mmse(np.zeros(5000)).any()
-
-
-def test_noise_power_finds_the_level_of_white_noise():
-    power = np.random.default_rng(6).exponential(2.0, (400, 65))
-    estimate = peers.noise_power(power)[100:]
-    assert 10 * np.log10(estimate.mean() / 2.0) == pytest.approx(0, abs=1.5)
-
-
-def test_noise_power_follows_a_step_in_a_second():
-    rng = np.random.default_rng(7)
-    power = np.concatenate([rng.exponential(1.0, (100, 65)), rng.exponential(4.0, (100, 65))])
-    assert peers.noise_power(power)[-1].mean() == pytest.approx(4.0, rel=0.5)
-
-
-def test_a_missing_peer_is_a_sentence(tmp_path):
-    with pytest.raises(EdgeEnhanceError, match="dtln_quant_1.tflite does not exist"):
-        peers.Dtln(tmp_path)
+# ---- figures ----
 
 
 def records_of(**estoi: float) -> list[dict]:
-    """Ten scenes in which every system has the same ESTOI and PESQ, up to a little noise."""
+    """Ten scenes in which every system has the same ESTOI and PESQ, up to a little noise; "_" stands for "-"."""
     wobble = np.random.default_rng(0).normal(0, 1e-3, 10)
     return [
-        {
-            "system": name.replace("_", "-").replace("chain", "mvdr+assist-1"),
-            "scene": n,
-            "estoi": value + w,
-            "pesq": value,
-        }
-        for name, value in estoi.items()
+        record(n, name, value, reasons=[]) | {"estoi": value + w}
+        for name, value in {name.replace("_", "-"): value for name, value in estoi.items()}.items()
         for n, w in enumerate(wobble)
     ]
 
 
-def test_the_gate_passes_what_is_better_by_enough():
-    assert quality.misses(records_of(noisy=0.40, mvdr=0.50, superdirective=0.49, chain=0.55)) == []
+@pytest.fixture
+def figures(monkeypatch):
+    """One figure with a margin and two that ask for "not worse"."""
+    wanted = (("chain", "noisy", "estoi", 0.1), ("chain", "dtln", "estoi", 0.0), ("int8", "chain", "estoi", -0.01))
+    monkeypatch.setattr(quality, "FIGURES", wanted)
 
 
-def test_the_gate_names_what_is_missed():
-    missed = quality.misses(records_of(noisy=0.40, mvdr=0.48, superdirective=0.49, chain=0.47, dtln=0.50))
-    assert [sentence.split(":")[0] for sentence in missed] == [
-        "mvdr+assist-1 − noisy", "mvdr+assist-1 − noisy", "mvdr+assist-1 − mvdr", "mvdr+assist-1 − dtln",
-        "mvdr − superdirective",
+def test_figures_are_reached_by_what_is_better_by_enough(figures):
+    assert quality.misses(records_of(noisy=0.40, chain=0.55, int8=0.545)) == []
+
+
+def test_the_gate_names_what_is_missed(figures):
+    missed = quality.misses(records_of(noisy=0.40, dtln=0.50, chain=0.47, int8=0.45))
+    assert [sentence.split(",")[0] for sentence in missed] == ["chain − noisy", "chain − dtln", "int8 − chain"]
+
+
+def test_a_margin_must_be_significant(figures):
+    records = records_of(noisy=0.40, chain=0.52)
+    assert quality.misses(records) == []
+    records[0]["estoi"] = 1.0  # one scene in which the chain loses everything
+    assert quality.misses(records) != []
+
+
+# ---- which systems, and which pairs ----
+
+
+def test_without_peers_their_systems_are_left_out():
+    names = quality.available(None)
+    assert {"noisy", "log-mmse", "superdirective", "mvdr"} <= set(names)
+    assert not any("dtln" in name or "gtcrn" in name for name in names)
+
+
+def test_every_zoo_model_runs_in_every_precision_it_has():
+    names = quality.available("peers")
+    for model in zoo_names():
+        assert {f"mvdr+{model}", f"mvdr+{model}:float"} <= set(names)
+        assert (f"mvdr+{model}:int8" in names) == zoo_path(model).with_name("model.int8.tflite").is_file()
+    assert {"dtln", "gtcrn", "superdirective+gtcrn"} <= set(names)
+
+
+def test_figures_name_systems_by_names_that_exist():
+    for name, baseline, metric, _ in quality.FIGURES:
+        assert metric in metrics.METRICS
+        assert beam_and_model(name)[0] in ("mvdr", "none") and baseline
+
+
+def test_a_chain_is_compared_with_the_strongest_baseline_and_its_own_beam():
+    names = (
+        "noisy",
+        "dtln",
+        "gtcrn",
+        "superdirective",
+        "mvdr",
+        "superdirective+gtcrn",
+        "mvdr+m",
+        "mvdr+m:int8",
+        "none+c",
+    )
+    assert quality.contests(names) == [
+        ("mvdr+m", "superdirective+gtcrn"), ("mvdr+m", "mvdr"), ("none+c", "dtln"), ("none+c", "gtcrn"),
+        ("superdirective+gtcrn", "superdirective"), ("mvdr", "superdirective"),
     ]  # fmt: skip
+
+
+def test_integers_are_compared_with_their_own_float_network():
+    names = ("mvdr+a", "mvdr+a:float", "mvdr+a:int8", "mvdr+b")
+    assert quality.roundings(names) == [("mvdr+a", "mvdr+a:float"), ("mvdr+a:int8", "mvdr+a:float")]

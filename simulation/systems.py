@@ -1,0 +1,140 @@
+"""The systems of the quality benchmark, by name: what goes from a scene's microphones to one enhanced signal.
+
+    noisy                     the reference microphone as it is
+    PEER                      log-mmse, dtln or gtcrn on the reference microphone (see `peers`)
+    BEAMFORMER                e.g. superdirective: the beam alone
+    BEAMFORMER+PEER           e.g. superdirective+gtcrn: the peer behind our beam, their delays add up
+    BEAMFORMER+MODEL          e.g. mvdr+assist-m: the chain, in the model's own profile; none+MODEL is the network on
+                              the reference microphone
+    BEAMFORMER+MODEL:int8     the same with the model's int8 file, or :float with its weights as they were trained;
+                              without a suffix a model is its 16x8 file
+
+MODEL is a zoo name or the path of a .tflite file; the precisions are those of zoo models.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+
+from ..enhancer import enhance
+from ..errors import EdgeEnhanceError
+from ..masknet import find_model, read_model, zoo_path
+from .peers import NETWORKS, log_mmse
+from .scene import Scene
+
+SAMPLE_RATE = 16000
+PEERS = ("log-mmse", *NETWORKS)
+PRECISIONS = ("float", "int8")  # besides 16x8, which has no suffix
+
+Peer = Callable[[np.ndarray], np.ndarray]
+System = Callable[[np.ndarray, Scene, float], np.ndarray]
+
+
+def system(
+    name: str, peers: str | os.PathLike[str] | None = None, floats: str | os.PathLike[str] | None = None
+) -> System:
+    """(mix (n, M), scene, look in degrees) -> (n,), not delayed.
+
+    peers : folder of the peers' files · floats : folder that `write_floats` has filled
+    ValueError or EdgeEnhanceError for a name that is none, or whose files are not there.
+    """
+    if name == "noisy":
+        return _reference
+    beam, model = beam_and_model(name)
+    if beam in PEERS:
+        return partial(_peer, _load_peer(beam, peers))
+    if model in PEERS:
+        return partial(_beam_then_peer, beam, _load_peer(model, peers))
+    return partial(chain, beam, model_file(model, floats))
+
+
+def beam_and_model(name: str) -> tuple[str, str]:
+    """ "mvdr+assist-m:int8" -> ("mvdr", "assist-m:int8"); a beam alone has the model "none"."""
+    beam, _, model = name.partition("+")
+    return beam, model or "none"
+
+
+def model_and_precision(model: str) -> tuple[str, str]:
+    """ "assist-m:int8" -> ("assist-m", "int8"); without a suffix "16x8"."""
+    stem, _, suffix = model.rpartition(":")
+    return (stem, suffix) if suffix in PRECISIONS else (model, "16x8")
+
+
+def model_file(model: str, floats: str | os.PathLike[str] | None = None) -> str:
+    """The file to load for a model with its precision, or "none"."""
+    name, precision = model_and_precision(model)
+    if name == "none":
+        return name
+    if precision == "16x8":
+        return str(find_model(name))
+    if precision == "int8":
+        return str(zoo_path(name).with_name("model.int8.tflite"))
+    if floats is None:
+        raise ValueError(f"{model} needs its float32 file; write it with write_floats first")
+    return str(_float_path(floats, name))
+
+
+def write_floats(systems: Iterable[str], folder: str | os.PathLike[str]) -> None:
+    """Write the float32 files that systems ending in ":float" need; EdgeEnhanceError where torch is missing."""
+    for name in sorted({name for name, precision in map(_of_system, systems) if precision == "float"}):
+        try:
+            from ..models.quantize import write_float_twin
+        except ImportError:
+            raise EdgeEnhanceError(f"{name}:float needs torch: pip install 'edgeenhance[train]'") from None
+        write_float_twin(zoo_path(name), _float_path(folder, name))
+
+
+def _of_system(name: str) -> tuple[str, str]:
+    return model_and_precision(beam_and_model(name)[1])
+
+
+def _float_path(folder: str | os.PathLike[str], name: str) -> Path:
+    return Path(folder) / f"{name}.float.tflite"
+
+
+def chain(beam: str, model: str, mix: np.ndarray, scene: Scene, look: float) -> np.ndarray:
+    """Our enhancer over a scene's recording (n, M), in the model's profile: (n,), delay compensated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of doubtful recordings: these are simulated
+        return enhance(
+            mix, SAMPLE_RATE, scene.array, profile=profile_of(model), beamformer=beam, model=model, look=look,
+            ears=ear(scene),
+        )  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def profile_of(model: str) -> str:
+    """Name of the profile a model file was trained for; "assist" without a model."""
+    return "assist" if model == "none" else read_model(find_model(model))[1]["profile"]
+
+
+def ear(scene: Scene) -> str:
+    """The ear whose microphone is the scene's reference."""
+    return next(ear for ear in scene.array.ears if scene.array.ear(ear) == scene.reference)
+
+
+@lru_cache(maxsize=8)
+def _load_peer(name: str, folder: str | os.PathLike[str] | None) -> Peer:
+    if name == "log-mmse":
+        return log_mmse
+    if folder is None:
+        raise ValueError(f"system {name} needs --peers DIR, the folder of its files")
+    return NETWORKS[name](folder)
+
+
+def _reference(mix: np.ndarray, scene: Scene, look: float) -> np.ndarray:
+    return mix[:, scene.reference]
+
+
+def _peer(peer: Peer, mix: np.ndarray, scene: Scene, look: float) -> np.ndarray:
+    return peer(mix[:, scene.reference])
+
+
+def _beam_then_peer(beam: str, peer: Peer, mix: np.ndarray, scene: Scene, look: float) -> np.ndarray:
+    return peer(chain(beam, "none", mix, scene, look))
