@@ -22,6 +22,7 @@ from edgeenhance.masknet import FEATURES, FORMAT, SIGNATURE, read_model, seal
 from edgeenhance.profiles import profile
 
 from .graph import limits, rollout
+from .manifest import digest
 from .network import parameter_count
 from .tflite_writer import QUANTIZATIONS, Writer
 from .verify import stages, trained_network, verify
@@ -72,6 +73,8 @@ def model_metadata(state: dict[str, Any], network: Any) -> dict[str, Any]:
         "steps": state["done"],
         "licence": recipe["licence"],
         "data": state["manifest"],
+        "files": recipe.get("files", ""),
+        "files_sha256": digest(recipe["files"]) if recipe.get("files") else "",
     }
 
 

@@ -99,7 +99,8 @@ class Validation:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A parsed recipe. network : {"name": ..., sizes} · speech, noise : data sources with licences."""
+    """A parsed recipe. network : {"name": ..., sizes} · speech, noise : data sources with licences
+    files : list of their files, see models/manifest.py; empty: whatever lies there"""
 
     name: str
     licence: str
@@ -111,6 +112,7 @@ class Recipe:
     validation: Validation
     speech: list[Source] = field(default_factory=list)
     noise: list[Source] = field(default_factory=list)
+    files: str = ""
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Recipe:
@@ -133,6 +135,7 @@ class Recipe:
                 validation=_section(Validation, table.get("validation", {}), f"{where} [validation]"),
                 speech=[_section(Source, entry, f"{where} [[speech]]") for entry in table["speech"]],
                 noise=[_section(Source, entry, f"{where} [[noise]]") for entry in table["noise"]],
+                files=table.get("files", ""),
             )
         except KeyError as error:
             raise EdgeEnhanceError(f"{where} lacks {error}; see the recipes beside the models of the zoo") from error

@@ -34,6 +34,7 @@ from .curves import plot_curves
 from .data import batches
 from .features import Bands, to_float
 from .losses import loss
+from .manifest import check
 from .network import make_network, parameter_count
 from .optimize import Average, Progress, learning_rate, make_optimizer
 from .recipe import Recipe
@@ -41,6 +42,7 @@ from .rounding import rounded
 from .validate import ValidationSet
 
 CHECKPOINT, BEST, LOG, CURVES, WEIGHTS = "checkpoint.pt", "best.pt", "log.jsonl", "curves.png", "weights.npz"
+BOARD = "tensorboard"
 FORMAT = 1
 _SAVE_SECONDS = 120.0
 _LOG_STEPS = 10
@@ -188,6 +190,8 @@ def train(
     report : called with every record of the log. SIGINT and SIGTERM save a checkpoint and stop.
     """
     recipe, folder = Recipe.load(recipe_path), Path(out)
+    if recipe.files:
+        _check_files(Path(data_dir), recipe.files)
     trainer = _trainer(recipe, folder / CHECKPOINT, torch.device(device), resume, weights)
     store = Path(cache) if cache else default_cache()
     data = recipe.mixtures(Path(data_dir), Path(bank_dir), store)
@@ -202,6 +206,15 @@ def train(
         save_weights(_final(trainer, folder), folder / WEIGHTS)
     log.write({"event": "finished" if trainer.finished else "stopped", "step": trainer.done})
     return trainer.finished
+
+
+def _check_files(data: Path, files: str) -> None:
+    """EdgeEnhanceError unless all listed files are there, by size; `edgeenhance data check` compares contents."""
+    if doubts := check(data, files, contents=False):
+        raise EdgeEnhanceError(
+            f"{data} is not the data of this recipe: {doubts[0]}, and {len(doubts) - 1} more; see docs/data.md, "
+            "or leave `files` out of the recipe"
+        )
 
 
 def _trainer(recipe: Recipe, checkpoint: Path, device: torch.device, resume: bool, weights: Any) -> Trainer:
@@ -300,6 +313,7 @@ class _Log:
     def __init__(self, path: Path, done: int, report: Report | None) -> None:
         self._path, self._report, self._begin = path, report, time.monotonic()
         self._noticed: set[str] = set()
+        self._board = _board(path.parent / BOARD, done)
         kept = [record for record in self.records() if record["step"] <= done] if done else []
         with atomic_path(path) as temporary:
             temporary.write_text("".join(f"{json.dumps(record)}\n" for record in kept), encoding="utf-8")
@@ -319,8 +333,22 @@ class _Log:
         record["seconds"] = round(time.monotonic() - self._begin, 1)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
+        if self._board:
+            for name in record.keys() - {"event", "step", "seconds", "text"}:
+                if record[name] is not None:
+                    self._board.add_scalar(f"{record['event']}/{name}", record[name], record["step"])
+            self._board.flush()
         if self._report:
             self._report(record)
+
+
+def _board(folder: Path, done: int) -> Any:
+    """A TensorBoard writer that goes on after step `done`, None without the tensorboard package."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder), purge_step=done + 1 if done else None)
 
 
 def print_record(record: dict[str, Any]) -> None:

@@ -60,7 +60,7 @@ def trained_network(model: str | os.PathLike[str], weights: str | os.PathLike[st
         network.load_state_dict(_weights(path))
         return network
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0]
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
         raise EdgeEnhanceError(
             f"{path} does not hold the weights of {model}: {reason}; those of the zoo are in a clone, yours in the run "
             "folder"

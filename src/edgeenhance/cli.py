@@ -63,7 +63,18 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="edgeenhance", description="Microphone array in, clean speech out.")
     parser.add_argument("--version", action="version", version=f"edgeenhance {metadata.version('edgeenhance')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_enhance, _add_simulate, _add_arrays, _add_models, _add_info, _add_train, _add_quantize):
+    adders = (
+        _add_enhance,
+        _add_simulate,
+        _add_arrays,
+        _add_models,
+        _add_info,
+        _add_train,
+        _add_quantize,
+        _add_verify,
+        _add_data,
+    )
+    for add in adders:
         add(commands)
     return parser
 
@@ -276,7 +287,7 @@ def _hertz(value: float) -> str:
     return f"{value:.0f} Hz" if value < 1000 else f"{value / 1000:.3g} kHz"
 
 
-# ---- train, quantize ----
+# ---- train, quantize, verify ----
 
 
 def _add_train(commands: Any) -> None:
@@ -312,6 +323,42 @@ def _train(args: argparse.Namespace) -> None:
     train(args.recipe, data_dir=args.data, bank_dir=args.bank, out=args.output, report=print_record, **settings)
 
 
+def _add_data(commands: Any) -> None:
+    p = commands.add_parser("data", help="check training data against a list of files, or make such a list")
+    actions = p.add_subparsers(required=True, metavar="ACTION")
+    verify = actions.add_parser("check", help="compare a data folder with a list: SHA-256 of every file")
+    verify.add_argument("data", metavar="DIR", help="folder with speech/ and noise/")
+    verify.add_argument("--manifest", default="train-1", metavar="NAME|FILE", help="default: train-1, the zoo's")
+    verify.set_defaults(run=_data_check)
+    listing = actions.add_parser("manifest", help="list the files of a recipe's sources")
+    listing.add_argument("data", metavar="DIR", help="folder with speech/ and noise/")
+    listing.add_argument("recipe", metavar="RECIPE.toml")
+    listing.add_argument("-o", "--output", required=True, metavar="FILE.txt.gz")
+    listing.set_defaults(run=_data_manifest)
+
+
+def _data_check(args: argparse.Namespace) -> None:
+    from .models.manifest import check, digest
+
+    doubts = check(Path(args.data), args.manifest)
+    for sentence in doubts[:10]:
+        print(sentence)
+    if doubts:
+        raise EdgeEnhanceError(
+            f"{len(doubts)} files differ from the list {args.manifest}; docs/data.md says where they are"
+        )
+    print(f"{args.data} has every file of {args.manifest}, list {digest(args.manifest)}")
+
+
+def _data_manifest(args: argparse.Namespace) -> None:
+    from .models.manifest import write_manifest
+    from .models.recipe import Recipe
+
+    recipe = Recipe.load(args.recipe)
+    count = write_manifest(Path(args.data), recipe.speech, recipe.noise, args.output)
+    print(f"{args.output}: {count} files")
+
+
 def _add_quantize(commands: Any) -> None:
     p = commands.add_parser("quantize", help="turn a trained checkpoint into a .tflite file")
     p.add_argument("checkpoint", metavar="CKPT", help="best.pt or checkpoint.pt of a run folder")
@@ -326,10 +373,31 @@ def _quantize(args: argparse.Namespace) -> None:
 
     settings = {"quantization": args.quantization, "cache": args.cache}
     report = run_quantize(args.checkpoint, args.output, data_dir=args.data, bank_dir=args.bank, **settings)
-    print(f"{args.output}: {report['snr_db']:.1f} dB from the float network, largest error {report['worst']:.4f}")
-    print("float against file, stage by stage:")
-    for name, snr in report["stages"].items():
-        print(f"  {name:<16} {snr:6.1f} dB")
+    print(_verified(args.output, report))
+
+
+def _verified(name: str, report: dict[str, Any]) -> str:
+    """What models/verify.py found, the network stage by stage."""
+    stages = [(stage, f"{snr:.1f}") for stage, snr in report["stages"].items()]
+    sentence = (
+        f"{name}: {report['snr_db']:.1f} dB from the float network, largest error of a gain {report['worst']:.4f}"
+    )
+    return f"{sentence}\n\n{table(('stage', 'SNR, dB'), stages)}"
+
+
+def _add_verify(commands: Any) -> None:
+    p = commands.add_parser("verify", help="compare a model with its float network on a recording, stage by stage")
+    p.add_argument("model", metavar="NAME|FILE", help="of edgeenhance models (NAME:int8 too), or a .tflite file")
+    p.add_argument("recording", metavar="IN.wav", help="what the model hears: the first 10 s")
+    p.add_argument("--array", metavar="NAME|FILE.toml", help="where the recording is from; default: mono")
+    p.add_argument("--weights", metavar="FILE", help=".npz or checkpoint of the float network (default: beside it)")
+    p.set_defaults(run=_verify)
+
+
+def _verify(args: argparse.Namespace) -> None:
+    from .models.verify import run_verify
+
+    print(_verified(args.model, run_verify(args.model, args.recording, array=args.array, weights=args.weights)))
 
 
 # ---- sentences, signals, progress ----

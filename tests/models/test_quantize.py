@@ -13,9 +13,10 @@ from ai_edge_litert import schema_py_generated as schema
 from edgeenhance.errors import EdgeEnhanceError
 from edgeenhance.masknet import MaskNet, read_model
 from edgeenhance.models.network import make_network
-from edgeenhance.models.quantize import run_quantize, stages, verify, write_model
+from edgeenhance.models.quantize import run_quantize, write_model
 from edgeenhance.models.tflite_writer import VERSIONS, Writer, check_accumulator, quantize_dense
 from edgeenhance.models.train import train
+from edgeenhance.models.verify import run_verify, stages, verify
 
 BANDS = 24
 METADATA = {
@@ -186,6 +187,16 @@ def test_a_checkpoint_becomes_a_model_that_runs(checkpoint, data_dir, bank_dir, 
         and net.metadata["steps"] == 20
     )
     assert [entry["origin"] for entry in net.metadata["data"]] == ["synthesized"] * 2
+
+
+def test_a_file_is_compared_with_its_checkpoint_again(checkpoint, data_dir, bank_dir, cache, tmp_path):
+    model = tmp_path / "model.tflite"
+    run_quantize(checkpoint, model, data_dir=data_dir, bank_dir=bank_dir, quantization="int8", cache=cache)
+    clip = next((data_dir / "speech/talkers").iterdir())
+    report = run_verify(model, clip, weights=checkpoint)
+    assert 25 < report["snr_db"] < 70 and report["stages"]["encode"] < 60
+    with pytest.raises(EdgeEnhanceError, match=r"weights\.npz does not hold"):
+        run_verify(model, clip)
 
 
 def test_a_file_far_from_its_network_is_not_written(checkpoint, data_dir, bank_dir, cache, tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ pytest.importorskip("ai_edge_litert", reason="the TFLite runtime and schema of L
 pytest.importorskip("flatbuffers", reason="the extra `train` is not installed")
 
 from edgeenhance import masknet
+from edgeenhance.bands import SIGNALS
 from edgeenhance.errors import EdgeEnhanceError
 from edgeenhance.masknet import MaskNet, read_model, runtime_name, seal, zoo_names, zoo_path
 from edgeenhance.models.tflite_writer import Writer
@@ -35,11 +36,11 @@ METADATA = {
 }
 
 
-def leaky(metadata: dict = METADATA, quantized: bool = True, state: int = BANDS) -> bytes:
+def leaky(metadata: dict = METADATA, quantized: bool = True, state: int = BANDS, signals: int = 2) -> bytes:
     """A network of one state: h' = h / 2 + the beam's features / 4, gains = sigmoid(8 h')."""
     writer = Writer("16x8" if quantized else "float32", {})
-    x, h = writer.input("features", 2 * BANDS), writer.input("h0", state)
-    weight = np.concatenate([0.25 * np.eye(BANDS), np.zeros((BANDS, BANDS)), 0.5 * np.eye(BANDS, state)], axis=1)
+    x, h = writer.input("features", signals * BANDS), writer.input("h0", state)
+    weight = np.concatenate([0.25 * np.eye(BANDS, signals * BANDS), 0.5 * np.eye(BANDS, state)], axis=1)
     following = writer.dense("next", writer.concat("xh", [x, h]), weight, np.zeros(BANDS), limit=1.0)
     gains = writer.sigmoid(writer.dense("sharp", following, 8 * np.eye(BANDS), np.zeros(BANDS), limit=8.0))
     writer.output("gains", gains)
@@ -79,12 +80,33 @@ def expected(hops):
 def test_states_are_fed_back_from_hop_to_hop(tmp_path, rng, quantization):
     file = tmp_path / "m.tflite"
     file.write_bytes(leaky({**METADATA, "quantization": quantization}, quantization == "16x8"))
-    hops = rng.integers(-32768, 32768, (50, 2 * BANDS)).astype(np.int16)
+    hops = rng.integers(-32768, 32768, (50, SIGNALS * BANDS)).astype(np.int16)
     np.testing.assert_allclose(run(MaskNet(file), hops) / 32768, expected(hops), atol=2e-3)
 
 
+@pytest.mark.parametrize("signals", range(1, SIGNALS + 1))
+def test_a_network_hears_the_first_signals_only(tmp_path, rng, signals):
+    file = tmp_path / "m.tflite"
+    file.write_bytes(leaky({**METADATA, "signals": signals}, signals=signals))
+    hops = rng.integers(-32768, 32768, (20, SIGNALS * BANDS)).astype(np.int16)
+    net = MaskNet(file)
+    assert net.signals == signals
+    np.testing.assert_allclose(run(net, hops) / 32768, expected(hops), atol=2e-3)
+
+
+def test_a_file_that_does_not_say_hears_two_signals(path):
+    assert MaskNet(path).signals == 2
+
+
+def test_every_tensor_of_a_hop_can_be_looked_at(path, rng):
+    net, hops = MaskNet(path, inspect=True), rng.integers(-32768, 32768, (1, SIGNALS * BANDS)).astype(np.int16)
+    gains, tensors = run(net, hops), net.tensors()
+    np.testing.assert_allclose(tensors["h0_next"], 0.25 * hops[:, :BANDS] / 32768, atol=2e-3)
+    np.testing.assert_array_equal(tensors["gains"], gains / 32768)
+
+
 def test_reset_forgets_the_signal(path, rng):
-    hops = rng.integers(-32768, 32768, (20, 2 * BANDS)).astype(np.int16)
+    hops = rng.integers(-32768, 32768, (20, SIGNALS * BANDS)).astype(np.int16)
     net = MaskNet(path)
     first = run(net, hops)
     assert not np.array_equal(first, run(net, hops))
@@ -93,7 +115,7 @@ def test_reset_forgets_the_signal(path, rng):
 
 
 def test_two_networks_from_one_file_do_not_share_states(path, rng):
-    hops = rng.integers(-32768, 32768, (20, 2 * BANDS)).astype(np.int16)
+    hops = rng.integers(-32768, 32768, (20, SIGNALS * BANDS)).astype(np.int16)
     one, other = MaskNet(path), MaskNet(path)
     run(other, hops[::-1])
     np.testing.assert_array_equal(run(one, hops), run(MaskNet(path), hops))
@@ -168,6 +190,8 @@ def test_a_sealed_file_that_is_no_flatbuffer_is_a_sentence(tmp_path):
         ({"profile": ["assist"]}, "metadata"),
         ({"states": [0]}, "states"),
         ({"name": 3}, "name"),
+        ({"signals": 0}, "signals is 0"),
+        ({"signals": 3}, "features"),
         ({"states": [BANDS + 1]}, "h0"),
         ({"states": [BANDS, BANDS]}, "tensors"),
         ({"bands": 3, "centers": [0, 10, 256]}, "features"),
@@ -219,11 +243,18 @@ def test_the_runtime_in_use_can_be_asked():
 
 
 def test_every_zoo_model_runs():
-    for name in zoo_names():
+    names = [name for zoo in zoo_names() for name in (zoo, f"{zoo}:int8") if zoo_path(name).is_file()]
+    for name in names:
         net = MaskNet(name)
         gains = np.full(net.bands, -1, np.int16)
-        net.step(np.zeros(2 * net.bands, np.int16), gains)
-        assert net.name == name and (gains >= 0).all() and zoo_path(name).is_file()
+        net.step(np.zeros(SIGNALS * net.bands, np.int16), gains)
+        assert net.name == name.partition(":")[0] and (gains >= 0).all()
+
+
+@pytest.mark.parametrize("variant", ["float16", "int4"])
+def test_a_variant_that_is_none_is_a_sentence(variant):
+    with pytest.raises(EdgeEnhanceError, match=":int8"):
+        zoo_path(f"{zoo_names()[0]}:{variant}")
 
 
 def test_finding_the_zoo_imports_no_training_code():
