@@ -12,7 +12,7 @@ superdirective, or MVDR adapting along the item as it will at run time.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -354,12 +354,12 @@ def _gain(power: float, measured: torch.Tensor | float) -> float:
     return float(np.sqrt(power / max(float(measured), 1e-20)))
 
 
-def batches(data: Mixtures, first: int, last: int, batch: int, workers: int) -> Iterator[dict[str, torch.Tensor]]:
-    """Batches of items first..last-1, in order, made in `workers` processes (0: in this one)."""
+def batches(data: Mixtures, items: Sequence[int], batch: int, workers: int) -> Iterator[dict[str, torch.Tensor]]:
+    """Batches of the items, in order, made in `workers` processes (0: in this one)."""
     loader = DataLoader(
         data,
         batch_size=batch,
-        sampler=range(first, last),
+        sampler=items,
         num_workers=workers,
         worker_init_fn=_start_worker,
         multiprocessing_context="spawn" if workers else None,

@@ -37,6 +37,7 @@ from .losses import loss
 from .manifest import check
 from .network import make_network, parameter_count
 from .optimize import Average, Progress, learning_rate, make_optimizer
+from .parallel import Ranks, local_device
 from .recipe import Recipe
 from .rounding import rounded
 from .validate import ValidationSet
@@ -52,10 +53,12 @@ Report = Callable[[dict[str, Any]], None]
 
 
 class Trainer:
-    """Network and optimizer of a recipe, and how far they have come. device : torch device."""
+    """Network and optimizer of a recipe, and how far they have come. device : torch device · ranks : who takes part"""
 
-    def __init__(self, recipe: Recipe, device: torch.device) -> None:
+    def __init__(self, recipe: Recipe, device: torch.device, ranks: Ranks | None = None) -> None:
         training = recipe.training
+        self.ranks = ranks or Ranks()
+        self.ranks.share(training.batch)
         torch.manual_seed(training.seed)
         self.recipe, self.device, self.done = recipe, device, 0
         self.progress, self.recent = Progress(), []  # losses since the last record of the log
@@ -91,15 +94,16 @@ class Trainer:
         rounding = self.recipe.training.rounding
         with rounded(self.network, rounding) if rounding else nullcontext():
             value = self._loss(self._bands.expand(self.network(to_float(features))), beam, target)
-            if not torch.isfinite(value):
+            if self.ranks.any(not torch.isfinite(value)):
                 raise EdgeEnhanceError(f"the loss is not finite at step {self.done}; lower learning_rate in the recipe")
             value.backward()
+        self.ranks.average_gradients(self.network.parameters())
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.training.clip)
         self._optimizer.step()
         self.done += 1
         if self._average:
             self._average.update(self.network, self.done)
-        self.recent.append(float(value.detach()))
+        self.recent.append(self.ranks.mean(float(value.detach())))
         return self.recent[-1]
 
     def begin_with(self, path: str | os.PathLike[str]) -> None:
@@ -116,7 +120,9 @@ class Trainer:
             raise EdgeEnhanceError(f"{path} does not hold weights of the recipe's network: {reason}") from error
 
     def save(self, path: Path) -> None:
-        """Write network, averaged weights, optimizer and progress, whole or not at all."""
+        """Write network, averaged weights, optimizer and progress, whole or not at all; the first process does."""
+        if not self.ranks.first:
+            return
         state = {
             "format": FORMAT,
             "recipe": self.recipe.as_table(),
@@ -192,17 +198,18 @@ def train(
     recipe, folder = Recipe.load(recipe_path), Path(out)
     if recipe.files:
         _check_files(Path(data_dir), recipe.files)
-    trainer = _trainer(recipe, folder / CHECKPOINT, torch.device(device), resume, weights)
+    where = local_device(device)
+    trainer = _trainer(recipe, folder / CHECKPOINT, where, resume, weights)
     store = Path(cache) if cache else default_cache()
     data = recipe.mixtures(Path(data_dir), Path(bank_dir), store)
     unheard = recipe.mixtures(Path(data_dir), Path(valid_bank), store, "valid")
     folder.mkdir(parents=True, exist_ok=True)
-    log = _Log(folder / LOG, trainer.done, report)
+    log = _Log(folder / LOG, trainer.done, report) if trainer.ranks.first else _NoLog()
     log.write({"event": "start", "step": trainer.done, "parameters": parameter_count(trainer.network)})
     validation = ValidationSet(unheard, recipe.validation.items, loss(recipe.training.loss, recipe.profile))
     with _stop_signals() as stop:
         _run(trainer, data, validation, folder, log, workers, _deadline(minutes), stop)
-    if trainer.finished:
+    if trainer.finished and trainer.ranks.first:
         save_weights(_final(trainer, folder), folder / WEIGHTS)
     log.write({"event": "finished" if trainer.finished else "stopped", "step": trainer.done})
     return trainer.finished
@@ -219,7 +226,7 @@ def _check_files(data: Path, files: str) -> None:
 
 def _trainer(recipe: Recipe, checkpoint: Path, device: torch.device, resume: bool, weights: Any) -> Trainer:
     """A new trainer, or the one that a checkpoint holds; EdgeEnhanceError rather than overwriting one."""
-    trainer = Trainer(recipe, device)
+    trainer = Trainer(recipe, device, Ranks.join(device))
     if weights is not None:
         trainer.begin_with(weights)
     if checkpoint.exists():
@@ -233,7 +240,8 @@ def _run(trainer, data, validation, folder, log, workers, deadline, stop) -> Non
     """Steps until the recipe's end, the deadline or a signal, then a checkpoint."""
     training, saved = trainer.recipe.training, time.monotonic()
     first, last = trainer.done * training.batch, 0 if trainer.finished else training.steps * training.batch
-    for batch in batches(data, first, last, training.batch, workers):
+    items, own = trainer.ranks.items(first, last, training.batch), trainer.ranks.share(training.batch)
+    for batch in batches(data, items, own, workers):
         trainer.step(batch)
         at_end = trainer.done == training.steps
         if trainer.done % _LOG_STEPS == 0 or at_end:
@@ -243,7 +251,7 @@ def _run(trainer, data, validation, folder, log, workers, deadline, stop) -> Non
         if time.monotonic() - saved > _SAVE_SECONDS:
             trainer.save(folder / CHECKPOINT)
             saved = time.monotonic()
-        if trainer.finished or stop or time.monotonic() > deadline:
+        if trainer.finished or trainer.ranks.any(bool(stop) or time.monotonic() > deadline):
             break
     trainer.save(folder / CHECKPOINT)
 
@@ -257,10 +265,13 @@ def _log_training(trainer: Trainer, log: _Log) -> None:
 
 def _validate(trainer: Trainer, validation: ValidationSet, folder: Path, log: _Log) -> None:
     """Scores into the log and the curves; best.pt where the loss is a new lowest."""
-    scores = validation.scores(trainer.result)
+    ranks = trainer.ranks
+    scores = ranks.from_first(validation.scores(trainer.result) if ranks.first else None)
     log.write({"event": "valid", "step": trainer.done, **scores})
     if trainer.progress.update(scores["loss"], trainer.recipe.training.patience):
         trainer.save(folder / BEST)
+    if not ranks.first:
+        return
     try:
         figure = plot_curves(log.records())
     except EdgeEnhanceError as error:
@@ -340,6 +351,19 @@ class _Log:
             self._board.flush()
         if self._report:
             self._report(record)
+
+
+class _NoLog(_Log):
+    """Of the processes that are not the first."""
+
+    def __init__(self) -> None:
+        pass
+
+    def write(self, record: dict[str, Any]) -> None:
+        pass
+
+    def notice(self, step: int, text: str) -> None:
+        pass
 
 
 def _board(folder: Path, done: int) -> Any:

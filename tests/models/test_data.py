@@ -14,7 +14,7 @@ from tests.conftest import level_db
 
 
 def collect(mixtures, workers):
-    return list(batches(mixtures, 4, 12, 2, workers))
+    return list(batches(mixtures, range(4, 12), 2, workers))
 
 
 def test_items_are_the_same_whatever_the_number_of_workers(mixtures):
