@@ -29,6 +29,8 @@
 #define LOUDNESS_SECONDS 2.0
 #define QUIET_LOW 1e4f        /* speech 40 dB above the noise floor: enhancement begins to fade out, */
 #define QUIET_OCTAVES 2.6575f /* and is gone 8 dB later: there is nothing to remove, and a beam takes early reflections */
+#define ALONE_OCTAVES 0.2159f /* and only where delay-and-sum takes away less than 0.65 dB of what the microphones hear: */
+#define ALONE_RANGE 0.0997f   /* at 0.35 dB nobody else talks. (Two talkers without noise pause together now and then.) */
 #define FLOOR_SECONDS 1.0     /* the floor is the least of the last four such stretches */
 #define FLOORS 4
 #define SPEECH_FALL_SECONDS 4.0
@@ -73,6 +75,7 @@ struct ee_enhancer {
     float loud, short_power, fall, quick;          /* level of speech, power over SHORT_SECONDS, their rates per hop */
     float floors[FLOORS];                          /* least power of each stretch, the present one first */
     int floor_hops, floor_most;
+    float sum_energy, mic_energy;                  /* delay-and-sum, microphones, over LOUDNESS_SECONDS */
     float need;                                    /* 1: enhance, 0: nothing to remove */
     ee_status status;
 };
@@ -280,7 +283,7 @@ int ee_enhancer_reset(ee_enhancer *e)
     copy_table(e->ear_used, e->ear, 2 * (size_t)e->bins);
     e->loudness = 0.0f;
     e->heard = e->burst_hops = e->guard = 0;
-    e->loud = e->short_power = 0.0f;
+    e->loud = e->short_power = e->sum_energy = e->mic_energy = 0.0f;
     e->floor_hops = 0;
     e->need = 1.0f;
     e->settling = e->covariance_started = e->solve_at = e->fill = e->peak_at = 0;
@@ -400,7 +403,26 @@ static float hop_power(const ee_enhancer *e)
     return power / (float)count;
 }
 
-/* Follows speech and the noise floor between words; sets e->need. Unknown until a whole stretch has been heard. */
+static float energy(const float *spectrum, int bins)
+{
+    float sum = 0.0f;
+    for (int i = 0; i < 2 * bins; i++) sum += spectrum[i] * spectrum[i];
+    return sum;
+}
+
+/* 1 where nobody but the talker is heard: delay-and-sum has nothing to take away. 0 where somebody is. */
+static float judge_alone(ee_enhancer *e)
+{
+    float microphones = 0.0f;
+    if (!has_noise(e)) return 1.0f; /* one microphone cannot tell */
+    for (int m = 0; m < e->config.mics; m++) microphones += energy(e->X + 2 * m * e->bins, e->bins) / (float)e->config.mics;
+    e->sum_energy += e->loudness_rate * (energy(e->S, e->bins) - e->sum_energy);
+    e->mic_energy += e->loudness_rate * (microphones - e->mic_energy);
+    float alone = (ALONE_OCTAVES - ee_log2((e->mic_energy + 1e-30f) / (e->sum_energy + 1e-30f))) / ALONE_RANGE;
+    return alone > 1.0f ? 1.0f : alone < 0.0f ? 0.0f : alone;
+}
+
+/* Follows speech and the noise floor between words; sets e->need. */
 static void judge_need(ee_enhancer *e, float power)
 {
     if (e->floor_hops == 0 && e->loud == 0.0f) {
@@ -418,7 +440,7 @@ static void judge_need(ee_enhancer *e, float power)
     float least = e->floors[0];
     for (int i = 1; i < FLOORS; i++) least = e->floors[i] < least ? e->floors[i] : least;
     float above = e->loud / (least + 1e-30f) / QUIET_LOW, quiet = above > 1.0f ? ee_log2(above) / QUIET_OCTAVES : 0.0f;
-    e->need = quiet < 1.0f ? 1.0f - quiet : 0.0f;
+    e->need = 1.0f - (quiet < 1.0f ? quiet : 1.0f) * judge_alone(e);
 }
 
 /* A burst (slam, clap, full-scale fault) is let through and teaches nothing: returns 1 until it has left the window. */

@@ -1,6 +1,6 @@
 """What the chain costs: microseconds per 10 ms of audio, by stage, next to DTLN in the same run.
 
-    python -m edgeenhance.simulation.bench [--peers DIR] [--array bte-2x2] [--model assist-1]
+    python -m edgeenhance.simulation.bench [--peers DIR] [--array bte-2x2] [--model assist-m]
 
 Every subject processes a second of audio, all of them in turn, round after round; figures are medians over the
 rounds, so that a busy moment of the machine hits all alike. Stages inside the kernel are differences between chains
@@ -212,7 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    default = "assist-1" if "assist-1" in zoo_names() else "none"
+    default = "assist-m" if "assist-m" in zoo_names() else "none"
     parser = argparse.ArgumentParser("python -m edgeenhance.simulation.bench", description=__doc__.splitlines()[0])
     parser.add_argument("--peers", metavar="DIR", help="folder of the DTLN .tflite files")
     parser.add_argument("--array", default="bte-2x2", metavar="NAME|FILE.toml")

@@ -211,7 +211,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _default_model() -> str:
-    return "assist-1" if runtime_name() and "assist-1" in zoo_names() else "none"
+    return "assist-m" if runtime_name() and "assist-m" in zoo_names() else "none"
 
 
 if __name__ == "__main__":

@@ -13,10 +13,13 @@ from __future__ import annotations
 import io
 import shutil
 import subprocess
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from scipy.signal import butter, sosfilt, tf2sos
 
+from .._files import atomic_path
 from .room import SAMPLE_RATE
 
 LEVEL_DBFS = -26.0  # of everything made here, RMS
@@ -83,6 +86,23 @@ def noise(kind: str, seconds: float, seed: int, sample_rate: int = SAMPLE_RATE) 
         raise ValueError(f"unknown noise {kind!r}; choose from {', '.join(NOISE_KINDS)}")
     freqs = np.maximum(np.fft.rfftfreq(length, 1 / sample_rate), 20.0)
     return _leveled(np.fft.irfft(np.fft.rfft(rng.standard_normal(length)) * _SPECTRA[kind](freqs), length))
+
+
+def write_recordings(folder: Path, talkers: int, seconds: float) -> int:
+    """Talkers and noises as FLAC files in folder/speech/talkers and folder/noise/noises; returns how many.
+
+    Names begin with the talker's number or the noise's kind, and a hyphen: what a recipe's `group` finds.
+    """
+    import soundfile
+
+    sounds = {f"speech/talkers/{number:02d}-0": partial(speech, seconds, number) for number in range(talkers)}
+    sounds |= {f"noise/noises/{kind}-{n}": partial(noise, kind, seconds, n) for kind in NOISE_KINDS for n in range(2)}
+    for name, make in sounds.items():
+        path = folder / f"{name}.flac"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary:
+            soundfile.write(temporary, make(), SAMPLE_RATE, format="FLAC")
+    return len(sounds)
 
 
 def _speech_spectrum(freqs: np.ndarray) -> np.ndarray:

@@ -335,6 +335,11 @@ def _add_data(commands: Any) -> None:
     listing.add_argument("recipe", metavar="RECIPE.toml")
     listing.add_argument("-o", "--output", required=True, metavar="FILE.txt.gz")
     listing.set_defaults(run=_data_manifest)
+    synthetic = actions.add_parser("synthesize", help="make a small set of talkers and noises, to try training with")
+    synthetic.add_argument("data", metavar="DIR", help="folder for speech/ and noise/")
+    synthetic.add_argument("--talkers", type=_positive, default=12, metavar="N", help="default: 12")
+    synthetic.add_argument("--seconds", type=float, default=8.0, metavar="S", help="of each recording (default: 8)")
+    synthetic.set_defaults(run=_data_synthesize)
 
 
 def _data_check(args: argparse.Namespace) -> None:
@@ -357,6 +362,13 @@ def _data_manifest(args: argparse.Namespace) -> None:
     recipe = Recipe.load(args.recipe)
     count = write_manifest(Path(args.data), recipe.speech, recipe.noise, args.output)
     print(f"{args.output}: {count} files")
+
+
+def _data_synthesize(args: argparse.Namespace) -> None:
+    from .simulation.synth import write_recordings
+
+    count = write_recordings(Path(args.data), args.talkers, args.seconds)
+    print(f"{args.data}: {count} recordings")
 
 
 def _add_quantize(commands: Any) -> None:

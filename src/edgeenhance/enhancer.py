@@ -20,7 +20,7 @@ from .masknet import MaskNet
 from .profiles import Profile, profile
 
 EARS = {"left": ("left",), "right": ("right",), "both": ("left", "right")}
-DEFAULT_MODELS = {"assist": "assist-1"}
+DEFAULT_MODELS = {"assist": "assist-m", "comm": "comm-m"}
 DEFAULT_BANDS = 64  # without a model: they carry the presence estimate that drives MVDR
 
 
@@ -83,8 +83,7 @@ class Enhancer:
 
     array : preset name, TOML path or MicArray · profile : "assist" (8 ms) or "comm" (32 ms)
     beamformer : "mvdr", "superdirective", "delay-and-sum", "none" (reference microphone), or an object such as Mvdr()
-    model : a zoo name, a .tflite path, a MaskNet, "none" (the beam alone) or "default" (the profile's own; a profile
-    without one warns and runs the beam alone)
+    model : a zoo name, a .tflite path, a MaskNet, "none" (the beam alone) or "default" (the profile's own)
     look : degrees, 0 = front, anticlockwise · strength : 0 (delayed input) .. 1 · ears : "left", "right" or "both"
     cues : 0 .. 1, share of the unprocessed ear under the gains, so that the noise keeps its place
     block : None for blocks of any size, or a multiple of the hop: all blocks are then multiples of the hop, and the
@@ -351,10 +350,7 @@ def _beamformer(name: str | Beamformer, array: MicArray) -> Beamformer:
 
 def _load_mask(model: str | Mask | None, chosen: Profile) -> Mask | None:
     if isinstance(model, str) and model == "default":
-        model = DEFAULT_MODELS.get(chosen.name)
-        if model is None:
-            sentence = f"profile {chosen.name!r} has no model of its own yet: the beam runs alone (model='none')"
-            warnings.warn(sentence, RuntimeWarning, stacklevel=3)
+        model = DEFAULT_MODELS[chosen.name]
     if model is None or (isinstance(model, str) and model == "none"):
         return None
     mask = model if hasattr(model, "step") else MaskNet(model)
