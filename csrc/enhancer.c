@@ -29,8 +29,8 @@
 #define LOUDNESS_SECONDS 2.0
 #define QUIET_LOW 1e4f        /* speech 40 dB above the noise floor: enhancement begins to fade out, */
 #define QUIET_OCTAVES 2.6575f /* and is gone 8 dB later: there is nothing to remove, and a beam takes early reflections */
-#define ALONE_OCTAVES 0.2159f /* and only where delay-and-sum takes away less than 0.65 dB of what the microphones hear: */
-#define ALONE_RANGE 0.0997f   /* at 0.35 dB nobody else talks. (Two talkers without noise pause together now and then.) */
+#define ALONE_OCTAVES 0.5f    /* and only where delay-and-sum takes away less than 1.5 dB of what the microphones hear: */
+#define ALONE_RANGE 0.133f    /* at 1.1 dB nobody else talks. (Two talkers without noise pause together now and then.) */
 #define FLOOR_SECONDS 1.0     /* the floor is the least of the last four such stretches */
 #define FLOORS 4
 #define SPEECH_FALL_SECONDS 4.0

@@ -19,6 +19,7 @@ import numpy as np
 
 from .._text import table
 from ..arrays import MicArray
+from ..bands import SIGNALS
 from ..beamform import mvdr_weights, prior, relative_steering
 from ..enhancer import Enhancer
 from ..errors import EdgeEnhanceError
@@ -151,20 +152,21 @@ def _by_hop(enhancer: Enhancer, x: np.ndarray) -> Subject:
 
 
 def _features(profile: Profile, centers: np.ndarray) -> Subject:
-    """Band powers of both beams and the network's input; the kernel called directly."""
+    """Band powers of the four signals and the network's input; the kernel called directly."""
     bands, hops = len(centers), _hops(profile)
     planar = np.random.default_rng(1).standard_normal((2, profile.bins)).astype(np.float32)
-    power, q15 = np.empty((2, bands), np.float32), np.empty(2 * bands, np.int16)
+    power, q15 = np.empty((SIGNALS, bands), np.float32), np.empty(SIGNALS * bands, np.int16)
     state = ffi.new("ee_features *")
     lib.ee_features_init(state, profile.hop / profile.sample_rate)
     at, X, out = pointer(np.ascontiguousarray(centers, np.int16), "int16_t"), pointer(planar), pointer(q15, "int16_t")
-    beam, noise = pointer(power[0]), pointer(power[1])
+    rows = [pointer(row) for row in power]
+    powers = ffi.new("float *[]", rows)
 
     def run() -> None:
         for _ in hops:
-            lib.ee_bands_power(at, bands, X, profile.bins, beam)
-            lib.ee_bands_power(at, bands, X, profile.bins, noise)
-            lib.ee_features_update(state, beam, noise, bands, out)
+            for row in rows:
+                lib.ee_bands_power(at, bands, X, profile.bins, row)
+            lib.ee_features_update(state, powers, bands, out)
 
     return run
 
@@ -181,7 +183,7 @@ def _network_invoke(profile: Profile, model: str) -> Subject:
 
 
 def _typical_features(mask: MaskNet) -> np.ndarray:
-    return np.random.default_rng(2).integers(-8000, 8000, 2 * mask.bands).astype(np.int16)
+    return np.random.default_rng(2).integers(-8000, 8000, SIGNALS * mask.bands).astype(np.int16)
 
 
 def _numpy_solve(array: MicArray, profile: Profile) -> Subject:
