@@ -6,13 +6,11 @@ that suppresses too little, above 1 one that suppresses too much.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from edgeenhance.bands import SIGNALS
 from edgeenhance.beamform import Mvdr
-from edgeenhance.enhancer import MaskCall
-from edgeenhance.kernel import aligned_memory, check, ffi, from_planar, lib, pack_hermitian, pointer, to_planar
+from edgeenhance.chain import Chain
 from edgeenhance.profiles import PROFILES
 
 from .bank import SceneBeams
@@ -33,21 +31,18 @@ class IdealMask:
         self.profile, self.centers = bands.profile.name, bands.centers
         self._target, self._mean, self._power = target, bands.mean, power
         self._wanted = np.square(np.abs(target)) @ self._mean
-        self.features = np.zeros((len(target), 4 * len(self.centers)), np.int16)
+        self.features = np.zeros((len(target), SIGNALS * len(self.centers)), np.int16)
         self.beam = np.zeros(target.shape, np.complex64)
         self.shown = np.zeros(len(target), bool)
-        self.kernel: Any = None  # its state, once it has been made
-        self._status = ffi.new("ee_status *")
+        self.chain: Chain | None = None  # the one that calls, while it runs
 
     def reset(self) -> None:
         """Nothing to forget: an item is heard once."""
 
     def step(self, features: np.ndarray, gains: np.ndarray) -> None:
-        """One hop: what `edgeenhance.enhancer.Mask` asks for."""
-        lib.ee_enhancer_status(self.kernel, self._status)
-        hop, bins = self._status.hops, self._target.shape[1]
-        planar = np.frombuffer(ffi.buffer(lib.ee_enhancer_beam(self.kernel), 8 * bins), np.float32).reshape(2, bins)
-        self.features[hop], self.beam[hop], self.shown[hop] = features, from_planar(planar), True
+        """One hop: what `edgeenhance.chain.Mask` asks for."""
+        hop = self.chain.status.hops
+        self.features[hop], self.beam[hop], self.shown[hop] = features, self.chain.beam, True
         wanted = self._wanted[hop]
         rest = np.square(np.abs(self.beam[hop] - self._target[hop])) @ self._mean
         gains[:] = FULL * (wanted / (wanted + rest + 1e-20)) ** (0.5 * self._power)
@@ -55,42 +50,8 @@ class IdealMask:
 
 def adapt(microphones: np.ndarray, mask: IdealMask, beams: SceneBeams, reference: int, mvdr: Mvdr) -> None:
     """Run the kernel's MVDR over an item; `mask` keeps the result. microphones : (n, mics) float32, whole hops"""
-    call = MaskCall(mask)
-    handle, keep = ffi.new_handle(call), []
-    config = _config(mask, microphones.shape[1], reference, mvdr, handle)
-    memory, start = aligned_memory(size := lib.ee_enhancer_size(config))  # both names keep what C points into
-    state = ffi.new("ee_enhancer **")
-    check(lib.ee_enhancer_init(state, start, size, config, _tables(beams, keep)))
-    mask.kernel = state[0]
-    out = np.empty((len(microphones), 1), np.float32)
-    code = lib.ee_enhancer_process(mask.kernel, pointer(microphones), pointer(out), len(microphones))
-    mask.kernel = None
-    if call.error is not None:
-        raise call.error
-    check(code)
-
-
-def _config(mask: IdealMask, mics: int, reference: int, mvdr: Mvdr, handle: Any) -> Any:
-    config, profile = ffi.new("ee_config *"), PROFILES[mask.profile]
-    config.sample_rate, config.analysis, config.synthesis = profile.sample_rate, profile.analysis, profile.synthesis
-    config.aligned, config.mics, config.ears, config.reference = 1, mics, 1, [reference, 0]
-    config.bands, config.centers = len(mask.centers), pointer(mask.centers, "int16_t")
-    config.beamformer, config.prior_weight, config.noise_seconds = (
-        lib.EE_BEAM_MVDR,
-        mvdr.prior_weight,
-        mvdr.time_constant,
-    )
-    config.solve_hops, config.steering_blend = mvdr.solve_hops(profile), mvdr.steering_blend
-    config.strength, config.mask, config.mask_user = 1.0, lib.ee_python_mask, handle
-    return config
-
-
-def _tables(beams: SceneBeams, keep: list[np.ndarray]) -> Any:
-    """The kernel's tables of a scene; `keep` holds what must outlive the call."""
-    beam = ffi.new("ee_beam *")
-    for name in ("weights", "noise", "sum", "steering"):
-        keep.append(to_planar(getattr(beams, name)))
-        setattr(beam, name, pointer(keep[-1]))
-    keep.append(pack_hermitian(beams.prior))
-    beam.prior = pointer(keep[-1])
-    return beam
+    profile = PROFILES[mask.profile]
+    tables = beams.tables(reference)
+    mask.chain = Chain(profile, microphones.shape[1], [reference], tables, mask.centers, mvdr, mask, aligned=True)
+    mask.chain.process(microphones)
+    mask.chain = None

@@ -17,7 +17,7 @@ import numpy as np
 from edgeenhance._files import atomic_path
 from edgeenhance._toml import load_toml
 from edgeenhance.arrays import MicArray
-from edgeenhance.beamform import distortionless, noise_reference, prior, relative_steering
+from edgeenhance.beamform import BeamTables, distortionless, noise_reference, prior, relative_steering
 from edgeenhance.errors import EdgeEnhanceError
 from edgeenhance.profiles import Profile
 
@@ -63,6 +63,11 @@ class SceneBeams:
     def sum(self) -> np.ndarray:
         """The delay-and-sum beam d / (d^H d) : (mics, bins) complex64."""
         return self.steering / np.sum(np.abs(self.steering) ** 2, axis=0)
+
+    def tables(self, reference: int) -> BeamTables:
+        """The same as `beamform.design` yields them, for one ear."""
+        arrays = (self.weights.T, self.noise.T, self.sum.T, self.steering.T)
+        return BeamTables(*arrays, ear=None, prior=self.prior, reference=reference)
 
 
 class Bank:

@@ -72,7 +72,7 @@ def model_metadata(state: dict[str, Any], network: Any) -> dict[str, Any]:
         "parameters": parameter_count(network),
         "steps": state["done"],
         "licence": recipe["licence"],
-        "data": state["manifest"],
+        "data": state["sources"],
         "files": recipe.get("files", ""),
         "files_sha256": digest(recipe["files"]) if recipe.get("files") else "",
     }

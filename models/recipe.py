@@ -167,7 +167,7 @@ class Recipe:
         scenes = Bank(bank, self.profile, cache, self.bank.looks, self.bank.error_deg)
         return Mixtures(mixing, speech, noise, scenes, Bands(self.centers, self.profile), seed)
 
-    def manifest(self) -> list[dict[str, str]]:
+    def sources(self) -> list[dict[str, str]]:
         """What the weights are made of, for the model's metadata: kind, folder, origin and licence of every source."""
         listed = [("speech", source) for source in self.speech] + [("noise", source) for source in self.noise]
         return [

@@ -126,7 +126,7 @@ class Trainer:
         state = {
             "format": FORMAT,
             "recipe": self.recipe.as_table(),
-            "manifest": self.recipe.manifest(),
+            "sources": self.recipe.sources(),
             "centers": self.recipe.centers.tolist(),
             "done": self.done,
             "progress": asdict(self.progress),
@@ -206,7 +206,9 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     log = _Log(folder / LOG, trainer.done, report) if trainer.ranks.first else _NoLog()
     log.write({"event": "start", "step": trainer.done, "parameters": parameter_count(trainer.network)})
-    validation = ValidationSet(unheard, recipe.validation.items, loss(recipe.training.loss, recipe.profile))
+    validation = None  # the first process validates for all
+    if trainer.ranks.first:
+        validation = ValidationSet(unheard, recipe.validation.items, loss(recipe.training.loss, recipe.profile))
     with _stop_signals() as stop:
         _run(trainer, data, validation, folder, log, workers, _deadline(minutes), stop)
     if trainer.finished and trainer.ranks.first:
@@ -263,7 +265,7 @@ def _log_training(trainer: Trainer, log: _Log) -> None:
     trainer.recent.clear()
 
 
-def _validate(trainer: Trainer, validation: ValidationSet, folder: Path, log: _Log) -> None:
+def _validate(trainer: Trainer, validation: ValidationSet | None, folder: Path, log: _Log) -> None:
     """Scores into the log and the curves; best.pt where the loss is a new lowest."""
     ranks = trainer.ranks
     scores = ranks.from_first(validation.scores(trainer.result) if ranks.first else None)

@@ -39,7 +39,7 @@ from . import metrics
 from .jobs import collect
 from .render import Rendered
 from .scene import Scene
-from .suite import load_suite
+from .suite import add_suite_arguments, load_suite
 from .systems import SAMPLE_RATE, chain, ear, model_file, profile_of
 
 if TYPE_CHECKING:
@@ -335,13 +335,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m edgeenhance.simulation.robustness", description=__doc__.splitlines()[0])
     parser.add_argument("model", metavar="MODEL", help="zoo name, with :int8 its int8 file, or a .tflite file")
-    parser.add_argument("--speech", metavar="DIR", help="recordings of talkers; synthesized without")
-    parser.add_argument("--noise", metavar="DIR", help="recordings of noises; synthesized without")
-    parser.add_argument("--suite", default="bench", metavar="NAME|FILE.toml", help="default: bench")
-    parser.add_argument("--scenes", type=int, metavar="N", help="the first N scenes only")
+    add_suite_arguments(parser)
     parser.add_argument("--beamformer", default="mvdr", metavar="NAME", help="default: mvdr")
     parser.add_argument("--minutes", type=float, default=30.0, metavar="N", help="of the long drift test (default: 30)")
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
     parser.add_argument("-o", "--output", metavar="FILE.md", help="the report, and its curves as FILE.png")
     return parser
 

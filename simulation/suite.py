@@ -7,6 +7,7 @@ file of ranges, for banks.
 
 from __future__ import annotations
 
+import argparse
 import os
 from pathlib import Path
 
@@ -24,6 +25,15 @@ def load_suite(name: str | os.PathLike[str]) -> list[Scene]:
     if not scenes:
         raise ValueError(f"{path} is no suite; it needs [[scenes]]")
     return [draw(_merged(suite.get("defaults", {}), scene), folder=path.parent) for scene in scenes]
+
+
+def add_suite_arguments(parser: argparse.ArgumentParser) -> None:
+    """What every command that runs a suite takes: --suite, --speech, --noise, --scenes, --workers."""
+    parser.add_argument("--suite", default="bench", metavar="NAME|FILE.toml", help="default: bench")
+    parser.add_argument("--speech", metavar="DIR", help="recordings of talkers; synthesized without")
+    parser.add_argument("--noise", metavar="DIR", help="recordings of noises; synthesized without")
+    parser.add_argument("--scenes", type=int, metavar="N", help="the first N scenes only")
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
 
 
 def _merged(defaults: dict, scene: dict) -> dict:

@@ -71,10 +71,8 @@ def model_file(model: str, floats: str | os.PathLike[str] | None = None) -> str:
     name, precision = model_and_precision(model)
     if name == "none":
         return name
-    if precision == "16x8":
-        return str(find_model(name))
-    if precision == "int8":
-        return str(zoo_path(name).with_name("model.int8.tflite"))
+    if precision != "float":
+        return str(find_model(model))
     if floats is None:
         raise ValueError(f"{model} needs its float32 file; write it with write_floats first")
     return str(_float_path(floats, name))

@@ -7,32 +7,22 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from .arrays import MicArray
-from .bands import SIGNALS, band_centers
-from .beamform import Beamformer, beamformer, design
+from .bands import band_centers
+from .beamform import Beamformer, BeamTables, beamformer, design
+from .chain import Chain, Mask
 from .errors import EdgeEnhanceError
-from .kernel import aligned_memory, check, ffi, lib, pack_hermitian, pointer, to_planar
+from .kernel import check, lib
 from .masknet import MaskNet
 from .profiles import Profile, profile
 
 EARS = {"left": ("left",), "right": ("right",), "both": ("left", "right")}
 DEFAULT_MODELS = {"assist": "assist-m", "comm": "comm-m"}
 DEFAULT_BANDS = 64  # without a model: they carry the presence estimate that drives MVDR
-
-
-class Mask(Protocol):
-    """What the enhancer needs of a mask network; `MaskNet` is one."""
-
-    profile: str
-    centers: np.ndarray
-
-    def reset(self) -> None: ...
-
-    def step(self, features: np.ndarray, gains: np.ndarray) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -47,35 +37,6 @@ class Status:
     bad_frames: int
     dead_mics: tuple[int, ...]
     gain: float
-
-
-@ffi.def_extern()
-def ee_python_mask(user: Any, features: Any, gains: Any) -> int:
-    return ffi.from_handle(user)(features, gains)
-
-
-class MaskCall:
-    """Between the kernel's mask function and a Mask: views on the kernel's memory, and the error to raise later."""
-
-    def __init__(self, mask: Mask) -> None:
-        self.mask = mask
-        self.error: BaseException | None = None
-        self._bands = len(mask.centers)
-        self._views: tuple[np.ndarray, np.ndarray] | None = None
-
-    def __call__(self, features: Any, gains: Any) -> int:
-        try:
-            if self._views is None:  # the pointers stay the same as long as the enhancer lives
-                self._views = (_view(features, SIGNALS * self._bands), _view(gains, self._bands))
-            self.mask.step(*self._views)
-            return 0
-        except BaseException as error:  # must not cross C; raised again after the block
-            self.error = error
-            return -1
-
-
-def _view(samples: Any, count: int) -> np.ndarray:
-    return np.frombuffer(ffi.buffer(samples, 2 * count), np.int16)
 
 
 class Enhancer:
@@ -113,54 +74,19 @@ class Enhancer:
         self.block = _block(block, self.profile)
         self._beamformer = _beamformer(beamformer, self.array)
         self._mask = _load_mask(model, self.profile)
-        self._call = MaskCall(self._mask) if self._mask else None
         self._look, self._strength, self._cues = _degrees(look), _unit("strength", strength), _unit("cues", cues)
-        self._start()
+        self._chain, self._dead = self._start(), 0
 
-    def _start(self) -> None:
+    def _start(self) -> Chain:
         centers = self._mask.centers if self._mask else band_centers(DEFAULT_BANDS, self.profile)
-        self._centers = np.ascontiguousarray(centers, np.int16)
-        self._handle = ffi.new_handle(self._call)
-        config = self._config()
-        size = lib.ee_enhancer_size(config)
-        if not size:
-            raise EdgeEnhanceError("the kernel refused the configuration; array, profile and model do not fit together")
-        self._memory, start = aligned_memory(size)
-        out, (beam, _tables) = ffi.new("ee_enhancer **"), self._beam()
-        check(lib.ee_enhancer_init(out, start, size, config, beam))
-        self._enhancer, self._dead = out[0], 0
-        self._status = ffi.new("ee_status *")
+        references = [self.array.ear(ear) for ear in self.ears]
+        return Chain(
+            self.profile, self.array.mics, references, self._tables(), centers, self._beamformer, self._mask,
+            aligned=self.block is not None, strength=self._strength, cues=self._cues,
+        )  # fmt: skip
 
-    def _config(self) -> Any:
-        config = ffi.new("ee_config *")
-        config.sample_rate, config.mics = self.profile.sample_rate, self.array.mics
-        config.analysis, config.synthesis = self.profile.analysis, self.profile.synthesis
-        config.aligned = self.block is not None
-        config.ears = len(self.ears)
-        config.reference = [self.array.ear(ear) for ear in self.ears] + [0] * (2 - len(self.ears))
-        config.bands, config.centers = len(self._centers), pointer(self._centers, "int16_t")
-        adaptive = self._beamformer.name == "mvdr"
-        config.beamformer = lib.EE_BEAM_MVDR if adaptive else lib.EE_BEAM_FIXED
-        if adaptive:
-            config.prior_weight, config.noise_seconds = self._beamformer.prior_weight, self._beamformer.time_constant
-            config.solve_hops = self._beamformer.solve_hops(self.profile)
-            config.steering_blend = self._beamformer.steering_blend
-        config.strength, config.cues = self._strength, self._cues
-        if self._mask:
-            config.mask, config.mask_user = lib.ee_python_mask, self._handle
-        return config
-
-    def _beam(self) -> tuple[Any, list[np.ndarray]]:
-        """The kernel's tables for the current look, and the arrays that must outlive the call."""
-        tables = design(self.array, self._beamformer, self._look, self.profile, self.ears)
-        beam, keep = ffi.new("ee_beam *"), []
-        for name in ("weights", "noise", "sum", "steering", "ear", "prior"):
-            table = getattr(tables, name)
-            if table is None:
-                continue
-            keep.append(pack_hermitian(table) if name == "prior" else to_planar(table.T))
-            setattr(beam, name, pointer(keep[-1]))
-        return beam, keep
+    def _tables(self) -> BeamTables:
+        return design(self.array, self._beamformer, self._look, self.profile, self.ears)
 
     def process(self, x: np.ndarray) -> np.ndarray:
         """Enhance one block.
@@ -169,12 +95,7 @@ class Enhancer:
         given. Returns (n,) float32, or (n, 2) with ears="both". NaN and Inf frames are muted and leave no trace.
         """
         x = self._samples(x)
-        out = np.empty((len(x), len(self.ears)), np.float32)
-        code = lib.ee_enhancer_process(self._enhancer, pointer(x), pointer(out), len(x))
-        if code == lib.EE_ERR_MASK and self._call.error is not None:
-            error, self._call.error = self._call.error, None
-            raise error
-        check(code)
+        out = self._chain.process(x)
         self._warn_of_dead_mics()
         return out[:, 0] if len(self.ears) == 1 else out
 
@@ -197,8 +118,7 @@ class Enhancer:
             return np.ascontiguousarray(x, np.float32)
 
     def _warn_of_dead_mics(self) -> None:
-        lib.ee_enhancer_status(self._enhancer, self._status)
-        dead = self._status.dead_mics
+        dead = self._chain.status.dead_mics
         if dead & ~self._dead:
             mics = ", ".join(str(mic) for mic in self._bits(dead))
             sentence = f"microphone {mics} of {self.array.name!r} (counted from 0) is silent; going on without it"
@@ -210,7 +130,7 @@ class Enhancer:
 
     def reset(self) -> None:
         """Forget the signal: as new. look, strength and cues stay."""
-        check(lib.ee_enhancer_reset(self._enhancer))
+        check(lib.ee_enhancer_reset(self._chain.state))
         self._dead = 0
         if self._mask:
             self._mask.reset()
@@ -218,7 +138,7 @@ class Enhancer:
     @property
     def latency(self) -> int:
         """Delay of the stream in samples: output sample t + latency belongs to input sample t."""
-        return lib.ee_enhancer_latency(self._enhancer)
+        return lib.ee_enhancer_latency(self._chain.state)
 
     def latency_ms(self, block: int | None = None) -> float:
         """Delay in milliseconds from sound in to sound out with blocks of `block` samples: stream plus one block.
@@ -237,8 +157,7 @@ class Enhancer:
     def look(self, degrees: float) -> None:
         before, self._look = self._look, _degrees(degrees)
         try:
-            beam, _tables = self._beam()
-            check(lib.ee_enhancer_set_beam(self._enhancer, beam))
+            self._chain.set_tables(self._tables())
         except BaseException:
             self._look = before
             raise
@@ -251,7 +170,7 @@ class Enhancer:
     @strength.setter
     def strength(self, value: float) -> None:
         self._strength = _unit("strength", value)
-        check(lib.ee_enhancer_set_strength(self._enhancer, self._strength))
+        check(lib.ee_enhancer_set_strength(self._chain.state, self._strength))
 
     @property
     def cues(self) -> float:
@@ -261,12 +180,11 @@ class Enhancer:
     @cues.setter
     def cues(self, value: float) -> None:
         self._cues = _unit("cues", value)
-        check(lib.ee_enhancer_set_cues(self._enhancer, self._cues))
+        check(lib.ee_enhancer_set_cues(self._chain.state, self._cues))
 
     @property
     def status(self) -> Status:
-        lib.ee_enhancer_status(self._enhancer, self._status)
-        status = self._status
+        status = self._chain.status
         return Status(status.hops, status.bad_frames, self._bits(status.dead_mics), status.gain)
 
     def __repr__(self) -> str:

@@ -262,7 +262,7 @@ def zoo_names() -> list[str]:
 def zoo_path(name: str) -> Path:
     """The file of a zoo model, or of its int8 variant, "NAME:int8"; EdgeEnhanceError lists the names there are."""
     name, _, variant = name.partition(":")
-    if name not in zoo_names() or variant not in ("", "16x8", "int8"):
+    if name not in zoo_names() or variant not in ("", "int8"):
         names = ", ".join(zoo_names()) or "none in this installation"
         raise EdgeEnhanceError(
             f"unknown model {name!r}; choose one of: {names}, with :int8 for the int8 variant; "

@@ -33,7 +33,7 @@ def enhance_reference(
 ) -> np.ndarray:
     """One ear's signal at full strength : (n,), `synthesis - hop` samples late.
 
-    x : (n, M), n a multiple of the hop, no silent hops, no bursts · tables : of `beamform.design`
+    x : (n, M), n a multiple of the hop, no silent hops, no bursts, no quiet · tables : of `beamform.design`
     mvdr : adapt with these settings, or None for the fixed beam
     gains : (T, B), 0..1, of a mask network, or None for the beam alone
     """
@@ -49,7 +49,7 @@ def enhance_reference(
 def _adaptive_beam(
     X: np.ndarray, tables: BeamTables, profile: Profile, T: np.ndarray, mvdr: Mvdr, gains: np.ndarray | None
 ) -> np.ndarray:
-    """Y : (T, F). Hop t uses the covariances of hop t; R starts as the prior, S as d d^H."""
+    """Y : (T, F). Hop t uses the covariances of hop t - 1; R starts as the prior, S as d d^H."""
     goal, used = tables.weights.copy(), tables.weights.copy()
     memories = (mvdr.time_constant, SPEECH_SECONDS, BEAM_SECONDS)
     forget, forget_speech, fade = (1 - np.exp(-profile.hop / profile.sample_rate / seconds) for seconds in memories)

@@ -167,7 +167,7 @@ def test_a_checkpoint_holds_the_network(recipe_path, folders, tmp_path):
     state = load_checkpoint(tmp_path / "checkpoint.pt")
     network = network_from_checkpoint(state)
     assert sum(value.numel() for value in network.state_dict().values()) > 0
-    assert [entry["licence"] for entry in state["manifest"]] == ["CC0", "CC0"]
+    assert [entry["licence"] for entry in state["sources"]] == ["CC0", "CC0"]
 
 
 def test_what_is_no_checkpoint_is_a_sentence(tmp_path):

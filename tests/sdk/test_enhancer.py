@@ -278,7 +278,7 @@ def test_a_failing_mask_raises_its_own_error_and_the_stream_goes_on(rng):
     x, enhancer = scene(rng), Enhancer("bte-2x2", model=Broken())
     with pytest.raises(RuntimeError, match="out of order"):
         enhancer.process(x)
-    enhancer._call.mask = EnergyMask()
+    enhancer._chain._call.mask = EnergyMask()
     assert np.isfinite(enhancer.process(x)).all()
 
 
@@ -397,10 +397,10 @@ info.restype = Mallinfo
 e = Enhancer("bte-2x2", model="none")
 x, y = np.random.default_rng(0).standard_normal((64000, 4)).astype("f"), np.zeros((64000, 1), "f")
 a, b = pointer(x), pointer(y)
-lib.ee_enhancer_process(e._enhancer, a, b, 1000)
+lib.ee_enhancer_process(e._chain.state, a, b, 1000)
 before = info().used
 for _ in range(3):
-    lib.ee_enhancer_process(e._enhancer, a, b, 64000)
+    lib.ee_enhancer_process(e._chain.state, a, b, 64000)
 print(info().used - before)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -1,0 +1,148 @@
+"""The kernel's chain as an object: its configuration, its tables, its memory, and the mask it calls back.
+
+`Enhancer` streams with it, and training runs whole items through it: one place says what the kernel is given.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from .bands import SIGNALS
+from .beamform import Beamformer, BeamTables
+from .errors import EdgeEnhanceError
+from .kernel import aligned_memory, check, ffi, from_planar, lib, pack_hermitian, pointer, to_planar
+from .profiles import Profile
+
+
+class Mask(Protocol):
+    """What the chain needs of a mask network; `MaskNet` is one."""
+
+    profile: str
+    centers: np.ndarray
+
+    def reset(self) -> None: ...
+
+    def step(self, features: np.ndarray, gains: np.ndarray) -> None: ...
+
+
+@ffi.def_extern()
+def ee_python_mask(user: Any, features: Any, gains: Any) -> int:
+    return ffi.from_handle(user)(features, gains)
+
+
+class _MaskCall:
+    """Between the kernel's mask function and a Mask: views on the kernel's memory, and the error to raise later."""
+
+    def __init__(self, mask: Mask) -> None:
+        self.mask = mask
+        self.error: BaseException | None = None
+        self._bands = len(mask.centers)
+        self._views: tuple[np.ndarray, np.ndarray] | None = None
+
+    def __call__(self, features: Any, gains: Any) -> int:
+        try:
+            if self._views is None:  # the pointers stay the same as long as the chain lives
+                self._views = (_view(features, SIGNALS * self._bands), _view(gains, self._bands))
+            self.mask.step(*self._views)
+            return 0
+        except BaseException as error:  # must not cross C; raised again after the block
+            self.error = error
+            return -1
+
+
+def _view(samples: Any, count: int) -> np.ndarray:
+    return np.frombuffer(ffi.buffer(samples, 2 * count), np.int16)
+
+
+class Chain:
+    """`ee_enhancer` with all that C points into, kept as long as the object lives. No argument is checked but by C.
+
+    references : reference microphone of each ear, one or two · tables : of `beamform.design` · centers : of the bands
+    mask : called once per hop, or None for the beam alone · aligned : blocks are whole hops, at one hop less delay
+    state : the kernel's pointer, for its setters
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        mics: int,
+        references: list[int],
+        tables: BeamTables,
+        centers: np.ndarray,
+        beamformer: Beamformer,
+        mask: Mask | None = None,
+        *,
+        aligned: bool = False,
+        strength: float = 1.0,
+        cues: float = 0.0,
+    ) -> None:
+        self._bins, self._ears = profile.bins, len(references)
+        self._centers = np.ascontiguousarray(centers, np.int16)
+        self._call = _MaskCall(mask) if mask else None
+        self._handle = ffi.new_handle(self._call)
+        config = self._config(profile, mics, references, beamformer)
+        config.aligned, config.strength, config.cues = aligned, strength, cues
+        size = lib.ee_enhancer_size(config)
+        if not size:
+            raise EdgeEnhanceError("the kernel refused the configuration; array, profile and model do not fit together")
+        self._memory, start = aligned_memory(size)
+        out, (beam, _keep) = ffi.new("ee_enhancer **"), _kernel_tables(tables)
+        check(lib.ee_enhancer_init(out, start, size, config, beam))
+        self.state = out[0]
+        self._status = ffi.new("ee_status *")
+
+    def _config(self, profile: Profile, mics: int, references: list[int], beamformer: Beamformer) -> Any:
+        config = ffi.new("ee_config *")
+        config.sample_rate, config.mics = profile.sample_rate, mics
+        config.analysis, config.synthesis = profile.analysis, profile.synthesis
+        config.ears, config.reference = len(references), references + [0] * (2 - len(references))
+        config.bands, config.centers = len(self._centers), pointer(self._centers, "int16_t")
+        adaptive = beamformer.name == "mvdr"
+        config.beamformer = lib.EE_BEAM_MVDR if adaptive else lib.EE_BEAM_FIXED
+        if adaptive:
+            config.prior_weight, config.noise_seconds = beamformer.prior_weight, beamformer.time_constant
+            config.solve_hops, config.steering_blend = beamformer.solve_hops(profile), beamformer.steering_blend
+        if self._call:
+            config.mask, config.mask_user = lib.ee_python_mask, self._handle
+        return config
+
+    def process(self, x: np.ndarray) -> np.ndarray:
+        """x : (n, mics) contiguous float32 -> (n, ears) float32. Raises what the mask raised."""
+        out = np.empty((len(x), self._ears), np.float32)
+        code = lib.ee_enhancer_process(self.state, pointer(x), pointer(out), len(x))
+        if code == lib.EE_ERR_MASK and self._call.error is not None:
+            error, self._call.error = self._call.error, None
+            raise error
+        check(code)
+        return out
+
+    def set_tables(self, tables: BeamTables) -> None:
+        """Steer elsewhere, without a click."""
+        beam, _keep = _kernel_tables(tables)
+        check(lib.ee_enhancer_set_beam(self.state, beam))
+
+    @property
+    def status(self) -> Any:
+        """The kernel's ee_status, as of now."""
+        lib.ee_enhancer_status(self.state, self._status)
+        return self._status
+
+    @property
+    def beam(self) -> np.ndarray:
+        """Ear 0's beam of the last hop, before the gains : (bins,) complex64."""
+        planar = ffi.buffer(lib.ee_enhancer_beam(self.state), 8 * self._bins)
+        return from_planar(np.frombuffer(planar, np.float32).reshape(2, self._bins))
+
+
+def _kernel_tables(tables: BeamTables) -> tuple[Any, list[np.ndarray]]:
+    """The kernel's layout of the tables, and the arrays that must outlive the call; the kernel copies them."""
+    beam, keep = ffi.new("ee_beam *"), []
+    for name in ("weights", "noise", "sum", "steering", "ear", "prior"):
+        table = getattr(tables, name)
+        if table is None:
+            continue
+        keep.append(pack_hermitian(table) if name == "prior" else to_planar(table.T))
+        setattr(beam, name, pointer(keep[-1]))
+    return beam, keep
