@@ -22,6 +22,7 @@
 #define ALIVE_RATIO 1e-3f     /* and alive again at 30 dB */
 #define CEILING 2.0f          /* output never above twice (6 dB) the recent input peak */
 #define SPEECH_SECONDS 1.0    /* time constant of the talker's covariance */
+#define SPEECH_START 0.1f     /* share of the noise's power with which it starts */
 #define FAINTEST 1e-3f        /* no blending where the reference has less than this share of what the talker sends */
 #define LOUDEST 8.0f          /* times its level, as which a hop counts at most in the noise covariance */
 #define BURST 100.0f          /* a hop 20 dB above the mean power of the last seconds is a burst, */
@@ -47,6 +48,7 @@ struct ee_enhancer {
     float *noise_used, *sum, *sum_used, *ear_used;
     float *prior, *covariance;
     float *speech, *transfer, *blended;            /* talker: covariance, transfer functions [mics][2][bins] */
+    ee_track track;
     int settling, covariance_started, solve_at;
     float forget, forget_speech, fade;
     /* signal */
@@ -111,7 +113,8 @@ static int mvdr_fits(const ee_config *c)
 {
     return c->beamformer == EE_BEAM_FIXED
         || (c->beamformer == EE_BEAM_MVDR && c->mics > 1 && c->prior_weight > 0.0f && c->prior_weight < 1e6f
-            && c->noise_seconds > 0.0f && c->noise_seconds < 1e3f && c->solve_hops >= 1 && in_unit(c->steering_blend));
+            && c->noise_seconds > 0.0f && c->noise_seconds < 1e3f && c->solve_hops >= 1 && in_unit(c->steering_blend)
+            && c->look_steps >= 0 && c->look_steps <= EE_MAX_LOOK_STEPS);
 }
 
 static int config_fits(const ee_config *c)
@@ -120,6 +123,8 @@ static int config_fits(const ee_config *c)
         && (c->ears == 1 || (c->ears == 2 && is_reference(c, 1))) && is_reference(c, 0) && bands_fit(c) && mvdr_fits(c)
         && in_unit(c->strength) && in_unit(c->cues);
 }
+
+static int follows(const ee_enhancer *e) { return e->track.steps > 0; }
 
 static void carve_look(ee_enhancer *e, ee_arena *a, size_t array, size_t spectrum)
 {
@@ -140,6 +145,8 @@ static void carve_look(ee_enhancer *e, ee_arena *a, size_t array, size_t spectru
     e->speech = c->beamformer == EE_BEAM_MVDR ? ee_arena_floats(a, matrix) : NULL;
     e->transfer = c->beamformer == EE_BEAM_MVDR ? ee_arena_floats(a, array) : NULL;
     e->blended = c->beamformer == EE_BEAM_MVDR ? ee_arena_floats(a, array) : NULL;
+    e->track.steps = c->beamformer == EE_BEAM_MVDR ? c->look_steps : 0;
+    if (follows(e)) ee_track_carve(&e->track, a, c->mics, e->bins);
 }
 
 static void carve_signal(ee_enhancer *e, ee_arena *a, size_t array, size_t spectrum)
@@ -199,7 +206,7 @@ static int beam_fits(const ee_config *c, const ee_beam *beam)
 {
     int adaptive = c->beamformer == EE_BEAM_MVDR;
     return beam && beam->weights && (c->ears == 1 || beam->ear) && (!adaptive || (beam->steering && beam->prior))
-        && (!beam->noise || beam->sum);
+        && (!beam->noise || beam->sum) && (!adaptive || !c->look_steps || beam->turn);
 }
 
 static void copy_table(float *to, const float *from, size_t count)
@@ -231,6 +238,7 @@ static void take_beam(ee_enhancer *e, const ee_beam *beam)
 {
     copy_table(e->fixed, beam->weights, array_size(e));
     copy_table(e->steering, beam->steering, array_size(e));
+    if (follows(e)) copy_table(e->track.turn, beam->turn, array_size(e));
     copy_table(e->ear, beam->ear, 2 * (size_t)e->bins);
     copy_table(e->prior, beam->prior, (size_t)(e->config.mics * e->config.mics * e->bins));
     if (!beam->noise) e->noise = NULL;
@@ -238,13 +246,13 @@ static void take_beam(ee_enhancer *e, const ee_beam *beam)
     copy_table(e->sum, beam->sum, array_size(e));
 }
 
-/* The talker's covariance starts as d d^H at the level of the noise. */
+/* The talker's covariance starts as d d^H at a level below the noise. */
 static void start_speech(ee_enhancer *e)
 {
     int mics = e->config.mics, bins = e->bins;
     memset(e->rate, 0, (size_t)bins * sizeof(float));
     for (int m = 0; m < mics; m++)
-        for (int f = 0; f < bins; f++) e->rate[f] += e->covariance[(m * m + 2 * m) * bins + f] / (float)mics;
+        for (int f = 0; f < bins; f++) e->rate[f] += SPEECH_START * e->covariance[(m * m + 2 * m) * bins + f] / (float)mics;
     memset(e->speech, 0, (size_t)(mics * mics * bins) * sizeof(float));
     ee_covariance_update(e->speech, e->steering, e->rate, mics, bins);
 }
@@ -254,6 +262,8 @@ int ee_enhancer_set_beam(ee_enhancer *e, const ee_beam *beam)
     if (!e) return EE_ERR_NULL;
     if (!beam_fits(&e->config, beam) || (has_noise(e) && !beam->noise)) return EE_ERR_CONFIG;
     take_beam(e, beam);
+    if (follows(e)) ee_track_reset(&e->track);
+    e->status.look_steps = 0;
     if (e->config.beamformer == EE_BEAM_FIXED) aim(e);
     if (e->covariance_started) start_speech(e);
     e->settling = SETTLE_HOPS;
@@ -281,6 +291,7 @@ int ee_enhancer_reset(ee_enhancer *e)
     copy_table(e->noise_used, e->noise, array_size(e));
     copy_table(e->sum_used, e->sum, array_size(e));
     copy_table(e->ear_used, e->ear, 2 * (size_t)e->bins);
+    if (follows(e)) ee_track_reset(&e->track);
     e->loudness = 0.0f;
     e->heard = e->burst_hops = e->guard = 0;
     e->loud = e->short_power = e->sum_energy = e->mic_energy = 0.0f;
@@ -314,6 +325,7 @@ int ee_enhancer_init(ee_enhancer **out, void *memory, size_t bytes, const ee_con
     e->quick = (float)ee_one_minus_exp(hop_seconds / SHORT_SECONDS);
     e->floor_most = (int)(FLOOR_SECONDS / hop_seconds);
     e->burst_most = (int)(BURST_SECONDS / hop_seconds) + 1;
+    if (follows(e)) ee_track_tune(&e->track, config->sample_rate, config->analysis, hop_seconds);
     take_beam(e, beam);
     code = ee_enhancer_reset(e);
     if (code == EE_OK) *out = e;
@@ -505,6 +517,13 @@ static void hear_talker(ee_enhancer *e, int first, int count)
     }
 }
 
+static inline void turn_value(float *re, float *im, float cosine, float sine)
+{
+    float turned = *re * cosine - *im * sine;
+    *im = *re * sine + *im * cosine;
+    *re = turned;
+}
+
 /* Steering goes steering_blend of the way to transfer / transfer_ref, which counts as at most |d| away from d. */
 static void blend_steering(ee_enhancer *e, int first, int count)
 {
@@ -519,6 +538,7 @@ static void blend_steering(ee_enhancer *e, int first, int count)
         for (int m = 0; m < mics; m++) {
             int at = 2 * m * bins + f;
             float dr = e->steering[at], di = e->steering[at + bins], hr = e->transfer[at], hi = e->transfer[at + bins];
+            if (follows(e)) turn_value(&dr, &di, e->track.look[at], e->track.look[at + bins]);
             float xr = clear ? (hr * rr + hi * ri) / power - dr : 0.0f, xi = clear ? (hi * rr - hr * ri) / power - di : 0.0f;
             float away = xr * xr + xi * xi, most = dr * dr + di * di;
             float share = away > most ? blend * sqrtf(most / away) : blend;
@@ -545,13 +565,31 @@ static void approach(float *restrict used, const float *restrict goal, size_t co
     for (size_t i = 0; i < count; i++) used[i] += fade * (goal[i] - used[i]);
 }
 
+/* approach, for `spectra` tables designed for the look direction, to be turned to where the talker is followed to. */
+static void approach_turned(const ee_enhancer *e, float *used, const float *goal, int first_mic, int spectra)
+{
+    int bins = e->bins;
+    if (!follows(e)) {
+        approach(used, goal, 2 * (size_t)(spectra * bins), e->fade);
+        return;
+    }
+    for (int m = 0; m < spectra; m++) {
+        float *restrict u = used + 2 * m * bins;
+        const float *restrict g = goal + 2 * m * bins, *restrict t = e->track.look + 2 * (first_mic + m) * bins;
+        for (int f = 0; f < bins; f++) {
+            u[f] += e->fade * (g[f] * t[f] - g[bins + f] * t[bins + f] - u[f]);
+            u[bins + f] += e->fade * (g[f] * t[bins + f] + g[bins + f] * t[f] - u[bins + f]);
+        }
+    }
+}
+
 static void move_beams(ee_enhancer *e)
 {
     if (e->covariance_started || e->settling) approach(e->weights_used, e->weights, array_size(e), e->fade);
     if (!e->settling) return;
-    if (has_noise(e)) approach(e->noise_used, e->noise, array_size(e), e->fade);
-    if (has_noise(e)) approach(e->sum_used, e->sum, array_size(e), e->fade);
-    if (e->ear) approach(e->ear_used, e->ear, 2 * (size_t)e->bins, e->fade);
+    if (has_noise(e)) approach_turned(e, e->noise_used, e->noise, 0, e->config.mics);
+    if (has_noise(e)) approach_turned(e, e->sum_used, e->sum, 0, e->config.mics);
+    if (e->ear) approach_turned(e, e->ear_used, e->ear, e->config.reference[1], 1);
     e->settling--;
 }
 
@@ -652,6 +690,13 @@ static void tame(ee_enhancer *e)
         if (power[f] > LOUDEST * known[f]) e->rate[f] *= LOUDEST * known[f] / power[f];
 }
 
+static void follow_talker(ee_enhancer *e)
+{
+    if (e->status.dead_mics || !ee_track_hop(&e->track, e->steering, e->speech, e->covariance)) return;
+    e->status.look_steps = e->track.turned;
+    e->settling = SETTLE_HOPS;
+}
+
 /* At the rate (1 - g)^4, so that the noise covariance leaves the talker alone; the talker's own at g^2. */
 static void learn_noise(ee_enhancer *e)
 {
@@ -670,9 +715,10 @@ static void learn_noise(ee_enhancer *e)
         speech_rate[f] = e->forget_speech * e->rate[f] * e->rate[f];
         e->rate[f] = e->forget * absent * absent;
     }
-    if (c->steering_blend > 0.0f) ee_covariance_update(e->speech, e->X, speech_rate, c->mics, e->bins);
+    if (c->steering_blend > 0.0f || follows(e)) ee_covariance_update(e->speech, e->X, speech_rate, c->mics, e->bins);
     tame(e);
     ee_covariance_update(e->covariance, e->X, e->rate, c->mics, e->bins);
+    if (follows(e)) follow_talker(e);
 }
 
 /* ---- output ---- */

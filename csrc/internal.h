@@ -35,4 +35,22 @@ double ee_one_minus_exp(double x);
 
 int ee_is_power_of_two(int n);
 
+/* ---- the talker's direction (track.c) ---- */
+
+typedef struct {
+    int steps, mics, bins, first, last, per_hop;  /* steps to either side; bins looked at; directions tried per hop */
+    float *turn, *look, *tried;                   /* [mics][2][bins] phases of one turn, of the look; direction tried */
+    float *scratch;                               /* [3][bins] */
+    float scores[2 * EE_MAX_LOOK_STEPS + 1];      /* of directions 0, 1, .. steps, -1, .. -steps */
+    int at;                                       /* the direction to try next, of these */
+    int turned;                                   /* the look, turns to the left */
+} ee_track;
+
+/* Sets the pointers but for arena->base NULL, where it only counts. The caller sets `steps` and fills `turn`. */
+void ee_track_carve(ee_track *t, ee_arena *arena, int mics, int bins);
+void ee_track_tune(ee_track *t, int sample_rate, int analysis, double hop_seconds);
+void ee_track_reset(ee_track *t);
+/* One hop. d: steering as designed; phi, noise: covariances of talker and noise. Returns 1 when the look has turned. */
+int ee_track_hop(ee_track *t, const float *d, const float *phi, const float *noise);
+
 #endif

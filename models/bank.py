@@ -17,11 +17,12 @@ import numpy as np
 from edgeenhance._files import atomic_path
 from edgeenhance._toml import load_toml
 from edgeenhance.arrays import MicArray
-from edgeenhance.beamform import BeamTables, distortionless, noise_reference, prior, relative_steering
+from edgeenhance.beamform import BeamTables, distortionless, noise_reference, prior, relative_steering, turn
 from edgeenhance.errors import EdgeEnhanceError
 from edgeenhance.profiles import Profile
 
 FORMAT = 1
+_SPECTRA = 4  # tables of (mics, bins) before the rows of the coherence, see `design`
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,14 @@ class BankScene:
 class SceneBeams:
     """Beams of one scene steered to `look` degrees; None where there is one microphone.
 
-    weights, noise, steering : (mics, bins) complex64 · prior : (bins, mics, mics) complex64
+    weights, noise, steering, turn : (mics, bins) complex64 · prior : (bins, mics, mics) complex64
     """
 
     look: float
     weights: np.ndarray
     noise: np.ndarray
     steering: np.ndarray
+    turn: np.ndarray
     prior: np.ndarray
 
     @property
@@ -67,7 +69,7 @@ class SceneBeams:
     def tables(self, reference: int) -> BeamTables:
         """The same as `beamform.design` yields them, for one ear."""
         arrays = (self.weights.T, self.noise.T, self.sum.T, self.steering.T)
-        return BeamTables(*arrays, ear=None, prior=self.prior, reference=reference)
+        return BeamTables(*arrays, ear=None, turn=self.turn.T, prior=self.prior, reference=reference)
 
 
 class Bank:
@@ -93,7 +95,7 @@ class Bank:
                 f"no scenes in {self.folder}; fill it with: edgeenhance simulate SCENE.toml -o DIR --bank N"
             )
         self.look_errors = np.concatenate([[0.0], np.linspace(-look_error, look_error, max(looks - 1, 0))])[:looks]
-        key = f"{self.folder.resolve()} {profile} {self.look_errors.tolist()}"
+        key = f"{self.folder.resolve()} {profile} {self.look_errors.tolist()} {_SPECTRA}"
         self._cache = Path(beam_cache) / f"beams-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
     def __len__(self) -> int:
@@ -125,8 +127,10 @@ class Bank:
             with atomic_path(path) as temporary:
                 np.save(temporary, design(scene, self.look_errors, self.profile))
         tables = np.array(np.load(path, mmap_mode="r")[variant])
-        coherence = np.ascontiguousarray(np.moveaxis(tables[3:], 2, 0))  # (row, column, bins) -> (bins, row, column)
-        return SceneBeams(scene.look + self.look_errors[variant], *tables[:3], coherence)
+        coherence = np.ascontiguousarray(
+            np.moveaxis(tables[_SPECTRA:], 2, 0)
+        )  # (row, column, bins) -> (bins, row, column)
+        return SceneBeams(scene.look + self.look_errors[variant], *tables[:_SPECTRA], coherence)
 
 
 def _fingerprint(scene: BankScene) -> int:
@@ -137,9 +141,9 @@ def _fingerprint(scene: BankScene) -> int:
 
 
 def design(scene: BankScene, look_errors: np.ndarray, profile: Profile) -> np.ndarray:
-    """A scene's tables for each look error (degrees) : (looks, 3 + mics, mics, bins) complex64.
+    """A scene's tables for each look error (degrees) : (looks, 4 + mics, mics, bins) complex64.
 
-    Rows: superdirective weights, noise reference, steering vector, then the rows of the loaded diffuse coherence.
+    Rows: superdirective weights, noise reference, steering vector, turn, then those of the loaded diffuse coherence.
     """
     looks = [_design_look(scene, scene.look + error, profile.freqs) for error in look_errors]
     return np.stack(looks).astype(np.complex64)
@@ -149,5 +153,8 @@ def _design_look(scene: BankScene, look: float, freqs: np.ndarray) -> np.ndarray
     array, reference = scene.array, scene.reference
     steering = relative_steering(array, look, freqs, reference)
     coherence = prior(array, look, freqs, reference)
-    rows = [distortionless(coherence, steering), noise_reference(array, look, freqs, reference), steering]
+    rows = [
+        distortionless(coherence, steering), noise_reference(array, look, freqs, reference), steering,
+        turn(array, look, freqs, reference),
+    ]  # fmt: skip
     return np.concatenate([[row.T for row in rows], np.moveaxis(coherence, 0, 2)])

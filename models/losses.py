@@ -3,6 +3,7 @@
     compressed-spectrum     compressed magnitudes and phases
     mask-irm, mask-psm      the gains against ideal ones
     si-sdr, estoi           of the overlap-added signals, see models/waveform_losses.py
+    pesq                    PESQ's disturbance of the same signals, see models/perceptual_loss.py
 
 `loss` makes a recipe's choice one function of gains, beam and target.
 """
@@ -16,6 +17,7 @@ import torch
 from edgeenhance.profiles import Profile
 
 from .features import signal
+from .perceptual_loss import pesq_disturbance
 from .waveform_losses import estoi, si_sdr
 
 COMPRESSION = 0.3  # exponent of the magnitudes: loudness rather than power
@@ -82,7 +84,7 @@ def _floor(beam: torch.Tensor) -> torch.Tensor:
 
 
 SPECTRAL = {"compressed-spectrum": compressed_spectrum, "mask-irm": mask_irm, "mask-psm": mask_psm}
-WAVEFORM = {"si-sdr": si_sdr, "estoi": estoi}
+WAVEFORM = {"si-sdr": si_sdr, "estoi": estoi, "pesq": pesq_disturbance}
 
 
 def terms(choice: str | dict[str, float]) -> dict[str, float]:

@@ -48,7 +48,7 @@ def estoi(estimate: torch.Tensor, target: torch.Tensor, sample_rate: int) -> tor
     length = round(_FRAME_SECONDS * sample_rate / 2) * 2
     level = target.square().mean(-1, keepdim=True).sqrt()
     level = torch.where(level > 0, level, torch.ones_like(level))
-    frames = [(x / level).unfold(-1, length, length // 2) * _window(length, x) for x in (estimate, target)]
+    frames = [(x / level).unfold(-1, length, length // 2) * window(length, x) for x in (estimate, target)]
     energy = frames[1].square().sum(-1)  # (batch, frames)
     active = energy > _SILENCE * energy.amax(-1, keepdim=True)
     envelopes = [_envelopes(x, sample_rate) for x in frames]
@@ -86,5 +86,6 @@ def _third_octaves(size: int, sample_rate: int) -> torch.Tensor:
     return ((bins >= low) & (bins < high)).to(torch.float32)
 
 
-def _window(length: int, like: torch.Tensor) -> torch.Tensor:
+def window(length: int, like: torch.Tensor) -> torch.Tensor:
+    """Hann, of the type and on the device of `like` : (length,)."""
     return torch.hann_window(length, dtype=like.dtype, device=like.device)

@@ -33,6 +33,7 @@ extern "C" {
 #define EE_MAX_MICS 16
 #define EE_MAX_BANDS 256
 #define EE_SIGNALS 4
+#define EE_MAX_LOOK_STEPS 16
 #define EE_MIN_FFT 32
 #define EE_MAX_FFT 2048
 
@@ -107,6 +108,7 @@ typedef struct {
     const float *sum;       /* [mics][2][bins] delay-and-sum, w = d / d^H d; NULL where `noise` is */
     const float *steering;  /* [mics][2][bins] d relative to ear 0's reference microphone; NULL unless EE_BEAM_MVDR */
     const float *ear;       /* [2][bins] d at ear 1's reference over d at ear 0's; NULL with one ear */
+    const float *turn;      /* [mics][2][bins] phases by which d changes one look step to the left; NULL without tracking */
     const float *prior;     /* [mics*mics][bins] packed: diffuse-field coherence plus loading; NULL unless EE_BEAM_MVDR */
 } ee_beam;
 
@@ -128,6 +130,7 @@ typedef struct {
     float noise_seconds;       /* MVDR: time constant of the noise covariance */
     int solve_hops;            /* MVDR: weights of all bins are renewed within so many hops, evenly spread, >= 1 */
     float steering_blend;      /* MVDR: steering 0 (as designed) .. 1 (the talker's transfer functions as heard) */
+    int look_steps;            /* MVDR: follow the talker so many steps (see ee_beam.turn) to either side, 0: not */
     float strength;            /* 0 (delayed reference microphone) .. 1 (full enhancement) */
     float cues;                /* 0 (beam) .. 1 (gains on the unprocessed ear: noise keeps its place) */
     ee_mask_fn mask;           /* NULL: the beam alone */
@@ -153,6 +156,7 @@ typedef struct {
     uint64_t mask_failures; /* hops that ran on the beam alone because the mask function failed */
     unsigned dead_mics;     /* bit m: microphone m is silent while others are not */
     float gain;             /* mean gain of the last hop, 0..1 */
+    int look_steps;         /* where the talker is followed to, steps to the left of the look direction */
 } ee_status;
 int ee_enhancer_status(const ee_enhancer *enhancer, ee_status *status);
 /* Ear 0's beam of the last hop, before the gains, a spectrum: for the mask function to look at, as training does. */

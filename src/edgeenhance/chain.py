@@ -104,6 +104,7 @@ class Chain:
         if adaptive:
             config.prior_weight, config.noise_seconds = beamformer.prior_weight, beamformer.time_constant
             config.solve_hops, config.steering_blend = beamformer.solve_hops(profile), beamformer.steering_blend
+            config.look_steps = beamformer.look_steps
         if self._call:
             config.mask, config.mask_user = lib.ee_python_mask, self._handle
         return config
@@ -139,7 +140,7 @@ class Chain:
 def _kernel_tables(tables: BeamTables) -> tuple[Any, list[np.ndarray]]:
     """The kernel's layout of the tables, and the arrays that must outlive the call; the kernel copies them."""
     beam, keep = ffi.new("ee_beam *"), []
-    for name in ("weights", "noise", "sum", "steering", "ear", "prior"):
+    for name in ("weights", "noise", "sum", "steering", "ear", "turn", "prior"):
         table = getattr(tables, name)
         if table is None:
             continue

@@ -13,7 +13,7 @@ import numpy as np
 
 from .arrays import MicArray
 from .bands import band_centers
-from .beamform import Beamformer, BeamTables, beamformer, design
+from .beamform import LOOK_STEP, Beamformer, BeamTables, beamformer, design
 from .chain import Chain, Mask
 from .errors import EdgeEnhanceError
 from .kernel import check, lib
@@ -31,12 +31,14 @@ class Status:
 
     hops : processed · bad_frames : frames with NaN, Inf or absurd samples, muted · dead_mics : microphones (from 0)
     that are silent while others are not · gain : mean gain of the last hop, 0..1
+    look : degrees, where the beam looks: the look direction, and how far it has followed the talker from there
     """
 
     hops: int
     bad_frames: int
     dead_mics: tuple[int, ...]
     gain: float
+    look: float
 
 
 class Enhancer:
@@ -185,7 +187,8 @@ class Enhancer:
     @property
     def status(self) -> Status:
         status = self._chain.status
-        return Status(status.hops, status.bad_frames, self._bits(status.dead_mics), status.gain)
+        look = self._look + LOOK_STEP * status.look_steps
+        return Status(status.hops, status.bad_frames, self._bits(status.dead_mics), status.gain, look)
 
     def __repr__(self) -> str:
         model = getattr(self._mask, "name", "none") if self._mask else "none"

@@ -2,7 +2,8 @@
 
 F frequency bins, M microphones, T hops, B bands. The noise covariance of the adaptive beam is a recursive mean weighted
 by speech absence (Souden, Chen, Affes and Benesty 2011), with a diffuse prior in the loading. The talker's transfer
-functions are one step of the power method from the beam through the covariance of speech.
+functions are one step of the power method from the beam through the covariance of speech, and its direction is where
+delay-and-sum lets most of that covariance through.
 """
 
 from __future__ import annotations
@@ -19,7 +20,12 @@ from .stft import istft_reference, stft_reference
 BEAM_SECONDS = 0.018  # time constant of new weights
 LOUDEST = 8.0  # times its level, as which a hop counts at most in the noise covariance
 SPEECH_SECONDS = 1.0  # memory of the talker's covariance
+SPEECH_START = 0.1  # share of the noise's power with which it starts
 METER_SECONDS = 0.05  # of the band powers behind the presence estimate
+TRACK_HZ = (300, 5000)  # bins that tell the direction
+TRY_SECONDS = 0.004  # per direction
+NOISE_SHARE = 0.5  # of the noise covariance, taken off the talker's
+LEAN = 6e-4  # times turns squared: what a direction far off must be better by
 
 
 def enhance_reference(
@@ -53,8 +59,9 @@ def _adaptive_beam(
     goal, used = tables.weights.copy(), tables.weights.copy()
     memories = (mvdr.time_constant, SPEECH_SECONDS, BEAM_SECONDS)
     forget, forget_speech, fade = (1 - np.exp(-profile.hop / profile.sample_rate / seconds) for seconds in memories)
-    presence = None if gains is not None else _presence(tables, profile, T)
-    solve, R, S, Y = _Solver(tables, mvdr, profile), None, None, []
+    look = _Look(tables, mvdr, profile)
+    presence = None if gains is not None else _presence(tables, profile, T, look, fade)
+    solve, R, S, Y = _Solver(tables, mvdr, profile, look), None, None, []
     for hop, x in enumerate(X):
         if R is not None:
             solve(R, S, goal)
@@ -63,12 +70,14 @@ def _adaptive_beam(
         Y.append(y)
         if R is None:
             R = tables.prior * np.mean(np.abs(x) ** 2, axis=1)[:, None, None]
-            S = _outer(tables.steering) * np.trace(R, axis1=1, axis2=2).real[:, None, None] / x.shape[1]
+            start = SPEECH_START * np.trace(R, axis1=1, axis2=2).real / x.shape[1]
+            S = _outer(tables.steering) * start[:, None, None]
         heard = gains[hop] if gains is not None else presence(x, y)
         known, power = np.trace(R, axis1=1, axis2=2).real, np.sum(np.abs(x) ** 2, axis=1)
         rate = forget * (1 - T.T @ heard) ** 4 * np.minimum(1, LOUDEST * known / power)
         R = R + rate[:, None, None] * (_outer(x) - R)
         S = S + forget_speech * ((T.T @ heard) ** 2)[:, None, None] * (_outer(x) - S)
+        look.follow(S, R)
     return np.array(Y)
 
 
@@ -87,28 +96,60 @@ def blend_steering(d: np.ndarray, S: np.ndarray, w: np.ndarray, blend: float, re
     return d + blend * away * np.minimum(1, np.abs(d) / np.maximum(np.abs(away), 1e-30))
 
 
+class _Look:
+    """Where the talker is followed to; phases : (F, M) from tables designed for the look direction to there."""
+
+    def __init__(self, tables: BeamTables, mvdr: Mvdr, profile: Profile) -> None:
+        steps = mvdr.look_steps
+        self.tables, self.turned, self.at = tables, 0, 0
+        self.turns = np.array([*range(steps + 1), *range(-1, -steps - 1, -1)])
+        self.scores = np.zeros(len(self.turns))
+        self.per_hop = max(1, round(profile.hop / profile.sample_rate / TRY_SECONDS))
+        first, last = (hz * profile.analysis // profile.sample_rate for hz in TRACK_HZ)
+        self.part = slice(first, min(last, profile.bins))
+
+    @property
+    def phases(self) -> np.ndarray:
+        return self.tables.turn**self.turned
+
+    def follow(self, S: np.ndarray, R: np.ndarray) -> None:
+        """One hop: look at one or a few directions; after all of them, one turn towards the best."""
+        for _ in range(self.per_hop if len(self.turns) > 1 else 0):
+            d = (self.tables.steering * self.tables.turn ** self.turns[self.at])[self.part]
+            talker, field = S[self.part], (S - NOISE_SHARE * R)[self.part]
+            let_through = np.einsum("fm,fmn,fn->f", d.conj(), field, d).real / np.sum(np.abs(d) ** 2, axis=1)
+            self.scores[self.at] = np.mean(let_through / np.trace(talker, axis1=1, axis2=2).real)
+            self.at = (self.at + 1) % len(self.turns)
+            if self.at == 0:
+                best = self.turns[np.argmax(self.scores - LEAN * self.turns**2)]
+                self.turned += int(np.sign(best - self.turned))
+
+
 class _Solver:
     """Renews a share of the bins' weights per call."""
 
-    def __init__(self, tables: BeamTables, mvdr: Mvdr, profile: Profile) -> None:
-        self.tables, self.mvdr, self.bins = tables, mvdr, profile.bins
+    def __init__(self, tables: BeamTables, mvdr: Mvdr, profile: Profile, look: _Look) -> None:
+        self.tables, self.mvdr, self.bins, self.look = tables, mvdr, profile.bins, look
         self.share, self.at = -(-profile.bins // mvdr.solve_hops(profile)), 0
 
     def __call__(self, R: np.ndarray, S: np.ndarray, goal: np.ndarray) -> None:
         part = slice(self.at, min(self.at + self.share, self.bins))
-        d, prior = self.tables.steering[part], self.tables.prior[part]
+        d, prior = (self.tables.steering * self.look.phases)[part], self.tables.prior[part]
         d = blend_steering(d, S[part], goal[part], self.mvdr.steering_blend, self.tables.reference)
         goal[part] = mvdr_weights(R[part], d, prior, self.mvdr.prior_weight)
         self.at = part.stop % self.bins
 
 
-def _presence(tables: BeamTables, profile: Profile, T: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def _presence(
+    tables: BeamTables, profile: Profile, T: np.ndarray, look: _Look, fade: float
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """Speech presence per band from the beams themselves: 1 - noise reference / beam, smoothed powers, not below 0."""
     meter = 1 - np.exp(-profile.hop / profile.sample_rate / METER_SECONDS)
-    powers = np.zeros((2, len(T)))
+    powers, noise = np.zeros((2, len(T))), tables.noise.copy()
 
     def update(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        u = np.sum(tables.noise.conj() * x, axis=1)
+        noise[:] += fade * (tables.noise * look.phases - noise)
+        u = np.sum(noise.conj() * x, axis=1)
         for row, spectrum in enumerate((y, u)):
             powers[row] += meter * (T @ np.abs(spectrum) ** 2 / T.sum(1) - powers[row])
         return np.maximum(0, 1 - powers[1] / powers[0])

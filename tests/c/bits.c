@@ -9,7 +9,7 @@
 enum { MICS = 4, BANDS = 6, BINS = 257, FRAMES = 8000 };
 
 static const int16_t centers[BANDS] = {0, 6, 17, 40, 100, 256};
-static float tables[5][MICS * MICS * BINS], ear[2 * BINS], in[FRAMES * MICS], out[FRAMES * 2];
+static float tables[6][MICS * MICS * BINS], ear[2 * BINS], in[FRAMES * MICS], out[FRAMES * 2];
 static union { double align; char bytes[1 << 18]; } memory_block;
 
 static float random_sample(void)
@@ -36,15 +36,20 @@ int main(void)
     ee_config c = {0};
     c.sample_rate = 16000, c.analysis = 512, c.synthesis = 128, c.mics = MICS, c.ears = 2, c.reference[1] = 2;
     c.bands = BANDS, c.centers = centers, c.beamformer = EE_BEAM_MVDR, c.prior_weight = 0.1f, c.noise_seconds = 0.4f;
-    c.solve_hops = 8, c.strength = 0.9f, c.cues = 0.1f, c.mask = mask, c.mask_user = memory;
+    c.solve_hops = 8, c.steering_blend = 0.5f, c.look_steps = 8, c.strength = 0.9f, c.cues = 0.1f, c.mask = mask, c.mask_user = memory;
     for (int t = 0; t < 5; t++)
         for (int i = 0; t != 3 && i < 2 * MICS * BINS; i++) tables[t][i] = random_sample();
     for (int f = 0; f < BINS; f++) {
         tables[2][f] = 1.0f, tables[2][BINS + f] = 0.0f, ear[f] = 0.7f, ear[BINS + f] = 0.2f;
         for (int m = 0; m < MICS; m++) tables[3][(m * m + 2 * m) * BINS + f] = 1.0f;
     }
+    for (int i = 0; i < MICS * BINS; i++) { /* phases, but none at microphone 0 */
+        float slope = i < BINS ? 0.0f : random_sample(), square = slope * slope;
+        int at = i / BINS * 2 * BINS + i % BINS;
+        tables[5][at] = (1.0f - square) / (1.0f + square), tables[5][at + BINS] = 2.0f * slope / (1.0f + square);
+    }
     for (int i = 0; i < FRAMES * MICS; i++) in[i] = 0.1f * random_sample();
-    ee_beam beam = {tables[0], tables[1], tables[4], tables[2], ear, tables[3]};
+    ee_beam beam = {tables[0], tables[1], tables[4], tables[2], ear, tables[5], tables[3]};
     char *start = memory_block.bytes + (16 - (uintptr_t)memory_block.bytes % 16) % 16;
     ee_enhancer *e = NULL;
     if (ee_enhancer_init(&e, start, sizeof memory_block - 16, &c, &beam)) return 1;

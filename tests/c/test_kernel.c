@@ -24,7 +24,7 @@ enum { MICS = 3, BANDS = 8, LOW = 512, BINS = LOW / 2 + 1, FRAMES = 16000 };
 
 static const int16_t centers[BANDS] = {0, 4, 9, 20, 45, 90, 160, 256};
 static float weights[MICS * 2 * BINS], noise[MICS * 2 * BINS], steering[MICS * 2 * BINS], ear[2 * BINS];
-static float prior[MICS * MICS * BINS];
+static float turn[MICS * 2 * BINS], prior[MICS * MICS * BINS];
 
 static float random_sample(void)
 {
@@ -39,6 +39,8 @@ static void make_tables(void)
         for (int m = 0; m < MICS; m++) {
             weights[2 * m * BINS + f] = 1.0f / MICS;
             steering[2 * m * BINS + f] = 1.0f;
+            turn[2 * m * BINS + f] = m ? 0.8f : 1.0f;
+            turn[(2 * m + 1) * BINS + f] = m ? 0.6f : 0.0f;
             prior[(m * m + 2 * m) * BINS + f] = 1.0f;
         }
         noise[f] = 0.5f;
@@ -49,7 +51,7 @@ static void make_tables(void)
 
 static ee_beam all_tables(void)
 {
-    ee_beam beam = {weights, noise, weights, steering, ear, prior};
+    ee_beam beam = {weights, noise, weights, steering, ear, turn, prior};
     return beam;
 }
 
@@ -68,6 +70,8 @@ static ee_config good_config(int beamformer, ee_mask_fn mask)
     c.prior_weight = 0.1f;
     c.noise_seconds = 0.4f;
     c.solve_hops = 8;
+    c.steering_blend = 0.5f;
+    c.look_steps = 2;
     c.strength = 1.0f;
     c.mask = mask;
     return c;
@@ -149,6 +153,9 @@ static void test_memory_and_configuration(void)
     CHECK("no memory", ee_enhancer_init(&enhancer, NULL, size, &config, &beam) == EE_ERR_NULL);
     beam.steering = NULL;
     CHECK("MVDR needs steering", ee_enhancer_init(&enhancer, memory, size, &config, &beam) == EE_ERR_CONFIG);
+    beam = all_tables();
+    beam.turn = NULL;
+    CHECK("tracking needs turns", ee_enhancer_init(&enhancer, memory, size, &config, &beam) == EE_ERR_CONFIG);
     CHECK("nothing was made", enhancer == NULL);
 #define REFUSED(change) (bad = config, bad.change, ee_enhancer_size(&bad) == 0)
     CHECK("0 microphones", REFUSED(mics = 0));
@@ -163,6 +170,8 @@ static void test_memory_and_configuration(void)
     CHECK("cues above 1", REFUSED(cues = 1.5f));
     CHECK("no prior weight", REFUSED(prior_weight = 0.0f));
     CHECK("no solving", REFUSED(solve_hops = 0));
+    CHECK("blend above 1", REFUSED(steering_blend = 1.1f));
+    CHECK("too many look steps", REFUSED(look_steps = EE_MAX_LOOK_STEPS + 1));
     CHECK("unknown beamformer", REFUSED(beamformer = 7));
     CHECK("no configuration", ee_enhancer_size(NULL) == 0);
     for (int code = 0; code >= EE_ERR_MASK; code--) CHECK("errors have words", strlen(ee_strerror(code)) > 5);

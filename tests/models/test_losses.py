@@ -6,6 +6,7 @@ import torch
 
 from edgeenhance.models.features import signal, spectra
 from edgeenhance.models.losses import SPECTRAL, WAVEFORM, compressed_spectrum, loss, mask_irm, mask_psm
+from edgeenhance.models.perceptual_loss import pesq_disturbance
 from edgeenhance.models.validate import si_sdr as measured_si_sdr
 from edgeenhance.models.validate import speech_scores
 from edgeenhance.models.waveform_losses import estoi, si_sdr
@@ -111,6 +112,27 @@ def test_the_estoi_loss_follows_the_score(rng):
 def test_equal_signals_have_an_estoi_loss_of_0(rng):
     clean = torch.from_numpy(noisy_talk(rng, 0)[0])[None]
     assert float(estoi(3 * clean, clean, RATE)) < 1e-3
+
+
+def test_the_pesq_loss_follows_the_score(rng):
+    pytest.importorskip("pesq")
+    clean, noise = talk(rng, 3.0) + 0.002 * hiss(rng, 3.0), sum(talk(rng, 3.0) for _ in range(4)) + 0.1 * hiss(rng, 3.0)
+    raw, losses = [], []
+    for snr_db in range(0, 40, 4):
+        noisy = clean + noise * np.float32(np.sqrt(np.mean(clean**2) / np.mean(noise**2) / 10 ** (snr_db / 10)))
+        listening = speech_scores(clean, noisy, RATE)["pesq"]
+        raw.append((3.8224 - np.log(4 / (listening - 0.999) - 1)) / 1.3669)  # P.862.2, inverted
+        losses.append(float(pesq_disturbance(*torch.from_numpy(np.stack([noisy, clean]))[:, None], RATE)))
+    assert np.corrcoef(raw, losses)[0, 1] < -0.95
+
+
+def test_level_and_colour_cost_the_pesq_loss_little(rng):
+    clean, noisy = (torch.from_numpy(x)[None] for x in noisy_talk(rng, 5))
+    assert float(pesq_disturbance(clean, clean, RATE)) < 0.02
+    noise = float(pesq_disturbance(noisy, clean, RATE))
+    torch.testing.assert_close(pesq_disturbance(1e-3 * noisy, 10 * clean, RATE), torch.tensor(noise), rtol=1e-3, atol=0)
+    coloured = clean + 0.5 * torch.roll(clean, 1)
+    assert float(pesq_disturbance(coloured, clean, RATE)) < 0.2 * noise
 
 
 @pytest.mark.parametrize("name", [*SPECTRAL, *WAVEFORM])

@@ -175,7 +175,7 @@ def test_dropout_is_for_training_alone(recipe):
         ('rounded = "int4"', "16x8, int8"),
         ('rounded = "int8"\ndropout = 0.1', "no dropout"),
         ('loss = "mse"', "compressed-spectrum"),
-        ("loss = { si-sdr = 1.0, pesq = 1.0 }", "pesq.*si-sdr"),
+        ("loss = { si-sdr = 1.0, polqa = 1.0 }", "polqa.*si-sdr"),
     ],
 )
 def test_a_wrong_key_of_training_is_one_sentence(recipe_path, tmp_path, line, match):

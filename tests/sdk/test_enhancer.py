@@ -134,6 +134,47 @@ def test_mvdr_learns_to_suppress_a_noise_source(rng):
     assert level_db(adaptive, fixed) <= -6
 
 
+def beside(rng, array, degrees, seconds=2.5):
+    """A talker from `degrees`, on for half of each third of a second, in weak noise: (n, mics) float32."""
+    n = int(seconds * 16000)
+    talker = rng.standard_normal(n) * (np.sin(2 * np.pi * 3 * np.arange(n) / 16000) > 0)
+    d = array.steering(degrees, np.fft.rfftfreq(n, 1 / 16000))
+    x = 0.05 * np.fft.irfft(np.fft.rfft(talker)[:, None] * d, n, axis=0)
+    return (x + 0.005 * rng.standard_normal(x.shape)).astype(np.float32)
+
+
+@PROFILE
+@pytest.mark.parametrize("array", ["bte-2x2", "linear-4", "glasses-6"])
+@pytest.mark.parametrize("off", [-15, 0, 10])
+def test_mvdr_follows_a_talker_beside_the_look_direction(profile, array, off, rng):
+    array = MicArray.load(array)
+    enhancer = Enhancer(array, profile=profile, look=30, model=EnergyMask(profile))
+    enhancer.process(beside(rng, array, 30 + off))
+    assert enhancer.status.look == pytest.approx(30 + off, abs=2.5)
+    enhancer.look = 40  # the new direction counts, not where the talker was
+    assert enhancer.status.look == 40
+
+
+def test_mvdr_stays_within_its_range(rng):
+    array = MicArray.load("bte-2x2")
+    x = beside(rng, array, 13)
+    for reach in (0, 10):
+        enhancer = Enhancer(array, beamformer=Mvdr(look_range=reach), model=EnergyMask())
+        enhancer.process(x)
+        assert enhancer.status.look == reach
+
+
+@pytest.mark.parametrize("ears", ["left", "both"])
+def test_a_talker_followed_sounds_as_one_looked_at(ears, rng):
+    array = MicArray.load("bte-2x2")
+    x = beside(rng, array, 15, 4)
+    at, followed, missed = (
+        Enhancer(array, beamformer=Mvdr(look_range=reach), model=EnergyMask(), ears=ears, look=look).process(x)[32000:]
+        for look, reach in ((15, 0), (0, 20), (0, 0))
+    )
+    assert level_db(followed - at, at) <= level_db(missed - at, at) - 6
+
+
 # ---- knobs ----
 
 
