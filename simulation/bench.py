@@ -69,7 +69,7 @@ def chain_subjects(array: MicArray, profile: Profile, model: str) -> dict[str, S
     mask = MaskNet(model)
     subjects |= {
         "no network": _whole(Enhancer(array, model=_NoNetwork(mask), **settings), x),
-        "features": _features(profile, mask.centers),
+        "features": _features(profile, mask.centers, array.mics),
         "network step": _network_step(profile, mask),
         "network invoke": _network_invoke(profile, model),
         "chain": _whole(Enhancer(array, model=model, **settings), x),
@@ -151,8 +151,8 @@ def _by_hop(enhancer: Enhancer, x: np.ndarray) -> Subject:
     return lambda: [enhancer.process(hop) for hop in hops]
 
 
-def _features(profile: Profile, centers: np.ndarray) -> Subject:
-    """Band powers of the four signals and the network's input; the kernel called directly."""
+def _features(profile: Profile, centers: np.ndarray, mics: int) -> Subject:
+    """Band powers of three beams and all microphones, and the network's input; the kernel called directly."""
     bands, hops = len(centers), _hops(profile)
     planar = np.random.default_rng(1).standard_normal((2, profile.bins)).astype(np.float32)
     power, q15 = np.empty((SIGNALS, bands), np.float32), np.empty(SIGNALS * bands, np.int16)
@@ -164,7 +164,7 @@ def _features(profile: Profile, centers: np.ndarray) -> Subject:
 
     def run() -> None:
         for _ in hops:
-            for row in rows:
+            for row in rows[:3] + mics * rows[3:]:
                 lib.ee_bands_power(at, bands, X, profile.bins, row)
             lib.ee_features_update(state, powers, bands, out)
 

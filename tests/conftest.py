@@ -16,6 +16,7 @@ settings.register_profile("ci", deadline=None, derandomize=True, max_examples=50
 settings.load_profile("ci")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+PEERS = SHARED.parent / "peers"
 
 
 def level_db(error: np.ndarray, reference: np.ndarray) -> float:
@@ -29,8 +30,15 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(20261120)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the recordings in ../shared/data are not here")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def shared_peers() -> Path:
+    if not PEERS.is_dir():
+        pytest.skip("the files in ../shared/peers are not here")
+    return PEERS

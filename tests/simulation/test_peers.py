@@ -8,10 +8,6 @@ pytest.importorskip("scipy")
 from edgeenhance import EdgeEnhanceError
 from edgeenhance.simulation import metrics, peers
 
-from ..conftest import SHARED
-
-PEERS = SHARED.parent / "peers"
-
 
 @pytest.fixture(scope="module")
 def noisy():
@@ -55,20 +51,18 @@ def test_a_missing_peer_is_a_sentence(name, file, tmp_path):
 
 
 @pytest.fixture(scope="module", params=peers.NETWORKS)
-def network(request):
-    if not PEERS.is_dir():
-        pytest.skip("the files in ../shared/peers are not here")
+def network(request, shared_peers):
     if request.param == "gtcrn":
         pytest.importorskip("onnxruntime")
-    return peers.NETWORKS[request.param](PEERS)
+    return peers.NETWORKS[request.param](shared_peers)
 
 
 @pytest.fixture(scope="module")
-def speech():
+def speech(shared_data):
     """Five seconds of a talker."""
     import soundfile
 
-    path = min((SHARED / "bench/speech").glob("*.flac"))
+    path = min((shared_data / "bench/speech").glob("*.flac"))
     return soundfile.read(path, stop=80000, dtype="float32")[0]
 
 
