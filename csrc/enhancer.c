@@ -359,6 +359,10 @@ int ee_enhancer_status(const ee_enhancer *e, ee_status *status)
 
 const float *ee_enhancer_beam(const ee_enhancer *e) { return e ? e->Y : NULL; }
 
+const float *ee_enhancer_weights(const ee_enhancer *e) { return e ? e->weights_used : NULL; }
+
+const float *ee_enhancer_gains(const ee_enhancer *e) { return e ? e->bin_gains : NULL; }
+
 /* ---- input: bad frames, meters ---- */
 
 static int frame_is_bad(const float *frame, int mics)
@@ -764,7 +768,7 @@ static void synthesize(ee_enhancer *e)
     ee_bands_expand(c->centers, c->bands, e->gains, e->bins, e->bin_gains);
     for (int f = 0; f < e->bins; f++) sum += e->bin_gains[f];
     e->status.gain = sum / (float)e->bins;
-    e->strength = step_towards(e->strength, c->strength * e->need);
+    e->status.strength = e->strength = step_towards(e->strength, c->strength * e->need);
     e->cues = step_towards(e->cues, c->cues);
     for (int ear = 0; ear < c->ears; ear++) {
         mix_ear(e, ear);

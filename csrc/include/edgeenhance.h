@@ -156,11 +156,15 @@ typedef struct {
     uint64_t mask_failures; /* hops that ran on the beam alone because the mask function failed */
     unsigned dead_mics;     /* bit m: microphone m is silent while others are not */
     float gain;             /* mean gain of the last hop, 0..1 */
+    float strength;         /* of the last hop: 0 in quiet, whatever was set */
     int look_steps;         /* where the talker is followed to, steps to the left of the look direction */
 } ee_status;
 int ee_enhancer_status(const ee_enhancer *enhancer, ee_status *status);
-/* Ear 0's beam of the last hop, before the gains, a spectrum: for the mask function to look at, as training does. */
+/* What the last hop did, to look at: ear 0's beam before the gains (a spectrum), its weights [mics][2][bins], the gains
+ * [bins]. The hop's output is strength * gain * w^H x + (1 - strength) * reference microphone, without cues. */
 const float *ee_enhancer_beam(const ee_enhancer *enhancer);
+const float *ee_enhancer_weights(const ee_enhancer *enhancer);
+const float *ee_enhancer_gains(const ee_enhancer *enhancer);
 
 #ifdef __cplusplus
 }

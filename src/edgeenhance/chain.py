@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Protocol
 
 import numpy as np
@@ -78,7 +79,7 @@ class Chain:
         strength: float = 1.0,
         cues: float = 0.0,
     ) -> None:
-        self._bins, self._ears = profile.bins, len(references)
+        self._bins, self._mics, self._ears = profile.bins, mics, len(references)
         self._centers = np.ascontiguousarray(centers, np.int16)
         self._call = _MaskCall(mask) if mask else None
         self._handle = ffi.new_handle(self._call)
@@ -133,8 +134,21 @@ class Chain:
     @property
     def beam(self) -> np.ndarray:
         """Ear 0's beam of the last hop, before the gains : (bins,) complex64."""
-        planar = ffi.buffer(lib.ee_enhancer_beam(self.state), 8 * self._bins)
-        return from_planar(np.frombuffer(planar, np.float32).reshape(2, self._bins))
+        return from_planar(self._look_at(lib.ee_enhancer_beam, 2))
+
+    @property
+    def weights(self) -> np.ndarray:
+        """The beam's weights of the last hop : (mics, bins) complex64."""
+        return from_planar(self._look_at(lib.ee_enhancer_weights, self._mics, 2))
+
+    @property
+    def gains(self) -> np.ndarray:
+        """The last hop's gains : (bins,) float32."""
+        return self._look_at(lib.ee_enhancer_gains).copy()
+
+    def _look_at(self, table: Any, *planes: int) -> np.ndarray:
+        shape = (*planes, self._bins)
+        return np.frombuffer(ffi.buffer(table(self.state), 4 * math.prod(shape)), np.float32).reshape(shape)
 
 
 def _kernel_tables(tables: BeamTables) -> tuple[Any, list[np.ndarray]]:
