@@ -145,7 +145,7 @@ static void carve_look(ee_enhancer *e, ee_arena *a, size_t array, size_t spectru
     e->speech = c->beamformer == EE_BEAM_MVDR ? ee_arena_floats(a, matrix) : NULL;
     e->transfer = c->beamformer == EE_BEAM_MVDR ? ee_arena_floats(a, array) : NULL;
     e->blended = c->beamformer == EE_BEAM_MVDR ? ee_arena_floats(a, array) : NULL;
-    e->track.steps = c->beamformer == EE_BEAM_MVDR ? c->look_steps : 0;
+    e->track.steps = c->beamformer == EE_BEAM_MVDR && c->mask ? c->look_steps : 0; /* beams alone cannot tell */
     if (follows(e)) ee_track_carve(&e->track, a, c->mics, e->bins);
 }
 

@@ -130,7 +130,7 @@ typedef struct {
     float noise_seconds;       /* MVDR: time constant of the noise covariance */
     int solve_hops;            /* MVDR: weights of all bins are renewed within so many hops, evenly spread, >= 1 */
     float steering_blend;      /* MVDR: steering 0 (as designed) .. 1 (the talker's transfer functions as heard) */
-    int look_steps;            /* MVDR: follow the talker so many steps (see ee_beam.turn) to either side, 0: not */
+    int look_steps;            /* MVDR with a mask: follow the talker so many steps (ee_beam.turn) to either side, 0: not */
     float strength;            /* 0 (delayed reference microphone) .. 1 (full enhancement) */
     float cues;                /* 0 (beam) .. 1 (gains on the unprocessed ear: noise keeps its place) */
     ee_mask_fn mask;           /* NULL: the beam alone */

@@ -59,8 +59,8 @@ def _adaptive_beam(
     goal, used = tables.weights.copy(), tables.weights.copy()
     memories = (mvdr.time_constant, SPEECH_SECONDS, BEAM_SECONDS)
     forget, forget_speech, fade = (1 - np.exp(-profile.hop / profile.sample_rate / seconds) for seconds in memories)
-    look = _Look(tables, mvdr, profile)
-    presence = None if gains is not None else _presence(tables, profile, T, look, fade)
+    look = _Look(tables, mvdr.look_steps if gains is not None else 0, profile)
+    presence = None if gains is not None else _presence(tables, profile, T)
     solve, R, S, Y = _Solver(tables, mvdr, profile, look), None, None, []
     for hop, x in enumerate(X):
         if R is not None:
@@ -99,8 +99,7 @@ def blend_steering(d: np.ndarray, S: np.ndarray, w: np.ndarray, blend: float, re
 class _Look:
     """Where the talker is followed to; phases : (F, M) from tables designed for the look direction to there."""
 
-    def __init__(self, tables: BeamTables, mvdr: Mvdr, profile: Profile) -> None:
-        steps = mvdr.look_steps
+    def __init__(self, tables: BeamTables, steps: int, profile: Profile) -> None:
         self.tables, self.turned, self.at = tables, 0, 0
         self.turns = np.array([*range(steps + 1), *range(-1, -steps - 1, -1)])
         self.scores = np.zeros(len(self.turns))
@@ -140,16 +139,13 @@ class _Solver:
         self.at = part.stop % self.bins
 
 
-def _presence(
-    tables: BeamTables, profile: Profile, T: np.ndarray, look: _Look, fade: float
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def _presence(tables: BeamTables, profile: Profile, T: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """Speech presence per band from the beams themselves: 1 - noise reference / beam, smoothed powers, not below 0."""
     meter = 1 - np.exp(-profile.hop / profile.sample_rate / METER_SECONDS)
-    powers, noise = np.zeros((2, len(T))), tables.noise.copy()
+    powers = np.zeros((2, len(T)))
 
     def update(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        noise[:] += fade * (tables.noise * look.phases - noise)
-        u = np.sum(noise.conj() * x, axis=1)
+        u = np.sum(tables.noise.conj() * x, axis=1)
         for row, spectrum in enumerate((y, u)):
             powers[row] += meter * (T @ np.abs(spectrum) ** 2 / T.sum(1) - powers[row])
         return np.maximum(0, 1 - powers[1] / powers[0])
