@@ -79,8 +79,8 @@ class Mvdr:
     white_noise_gain_db : as in `Superdirective`
     steering_blend : 0 .. 1, how far the steering vector goes from the array's towards the talker's transfer functions
     as heard: it makes up for heads that are no spheres, and for early reflections
-    look_range : degrees to either side of the look direction within which the beam follows the talker, as a mask network
-    hears it; 0, or without a network: it does not
+    look_range : degrees to either side of the look direction within which the beam follows the talker that a mask
+    network hears; 0, or without a network: it does not
     The online beam runs in the kernel; `weights` is where it starts, `batch_weights` what it would reach.
     """
 
