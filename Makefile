@@ -1,4 +1,5 @@
-# make demo · make test · make check · make bench · make bench-quality SPEECH=DIR NOISE=DIR [PEERS=DIR] · make soak
+# make demo · make report · make test · make check · make bench · make bench-quality SPEECH=DIR NOISE=DIR [PEERS=DIR] ·
+# make soak
 #
 # Everything runs in .venv, made here. After the packages are in, nothing needs the network.
 
@@ -16,10 +17,13 @@ KERNEL := $(wildcard csrc/*.c csrc/*.h csrc/include/*.h) csrc/binding.py CMakeLi
 LIST := $(shell find src simulation models -type f ! -name '*.pyc' | LC_ALL=C sort | cksum | cut -d' ' -f1)
 INSTALLED := .stamps/installed-$(LIST)
 
-.PHONY: demo test test-c test-python check bench bench-quality soak tools clean
+.PHONY: demo report test test-c test-python check bench bench-quality soak tools clean
 
 demo: .stamps/eval $(INSTALLED)
 	$(PY) -m edgeenhance.simulation.demo -o demo
+
+report: .stamps/eval $(INSTALLED)
+	$(VENV)/bin/edgeenhance evaluate example -o report --workers 2
 
 test: test-c test-python
 
@@ -70,4 +74,4 @@ $(INSTALLED): .stamps/build $(KERNEL)
 	@touch $@
 
 clean:
-	rm -rf build .stamps demo $(VENV)
+	rm -rf build .stamps demo report $(VENV)

@@ -11,58 +11,95 @@ import json
 import multiprocessing
 import os
 import signal
-import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
+from itertools import islice
 from typing import Any
 
 from tqdm import tqdm
 
 from ..errors import EdgeEnhanceError
 
+_AHEAD = 3  # scenes per worker that are handed out
+_RETRIES = 2  # of a scene whose worker died
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
-def run_jobs(job: Callable[[int], None], indices: list[int], workers: int, label: str) -> None:
-    """Call job(i) for every index in `workers` processes, with a progress bar on a terminal.
+def results(
+    job: Callable[[int], Any], indices: list[int], workers: int, label: str, scheduler: str | None = None
+) -> Iterator[tuple[int, Any]]:
+    """(index, job(index)) for every index, in the order they are done, with a progress bar on a terminal.
 
-    job : picklable; writes its result to a file, atomically. The first exception stops all; what was finished stays.
-    After Ctrl-C every worker finishes the scene it is at.
+    job : picklable · workers : processes · scheduler : address of a dask.distributed scheduler, or "local" for a
+    cluster of `workers` processes here; None: processes of our own
+    The first exception stops all. After Ctrl-C every worker finishes the scene it is at. Only a few results per worker
+    wait to be taken.
     """
     if workers < 1:
         raise ValueError(f"workers must be 1 or more, got {workers}")
     if not indices:
         return
+    done = _by_dask(job, indices, workers, scheduler) if scheduler else _by_processes(job, indices, workers)
+    yield from tqdm(done, total=len(indices), desc=label, unit="scene", disable=None)
+
+
+def _by_processes(job: Callable[[int], Any], indices: list[int], workers: int) -> Iterator[tuple[int, Any]]:
     with _single_threaded():
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(min(workers, len(indices)), context, initializer=_ignore_interrupt)
         try:
-            futures = [pool.submit(job, index) for index in indices]
-            for future in tqdm(as_completed(futures), total=len(futures), desc=label, unit="scene", disable=None):
-                future.result()
+            waiting, left = {}, iter(indices)
+            for index in islice(left, _AHEAD * workers):
+                waiting[pool.submit(job, index)] = index
+            while waiting:
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    index = waiting.pop(future)
+                    result = future.result()
+                    for following in islice(left, 1):
+                        waiting[pool.submit(job, following)] = following
+                    yield index, result
         except BrokenProcessPool as error:
             raise EdgeEnhanceError("a worker process died (out of memory?); run the command again to go on") from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
+def _by_dask(job: Callable[[int], Any], indices: list[int], workers: int, address: str) -> Iterator[tuple[int, Any]]:
+    """On a cluster; a worker that dies is replaced by its nanny, and its scenes are computed again."""
+    try:
+        from distributed import Client, LocalCluster, as_completed
+    except ModuleNotFoundError as error:
+        raise EdgeEnhanceError("--scheduler needs dask: pip install 'edgeenhance[scale]'") from error
+    with ExitStack() as stack:
+        if address == "local":
+            stack.enter_context(_single_threaded())
+            address = stack.enter_context(LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None))
+        client = stack.enter_context(Client(address))
+        ahead = _AHEAD * max(len(client.scheduler_info()["workers"]), workers)
+        left = iter(indices)
+        tasks = {client.submit(job, index, pure=False, retries=_RETRIES): index for index in islice(left, ahead)}
+        done = as_completed(tasks)
+        for future in done:
+            index, result = tasks.pop(future), future.result()
+            for following in islice(left, 1):
+                task = client.submit(job, following, pure=False, retries=_RETRIES)
+                tasks[task] = following
+                done.add(task)
+            yield index, result
+
+
+def run_jobs(job: Callable[[int], None], indices: list[int], workers: int, label: str) -> None:
+    """Call job(i) for every index, as `results`; job writes its own result, atomically: what was finished stays."""
+    for _ in results(job, indices, workers, label):
+        pass
+
+
 def collect(job: Callable[[int], Any], count: int, workers: int, label: str) -> list[Any]:
-    """[job(0), ..., job(count - 1)], computed as by `run_jobs`; results must be plain values, as JSON knows them."""
-    with tempfile.TemporaryDirectory() as folder:
-        run_jobs(partial(_to_file, job, Path(folder)), list(range(count)), workers, label)
-        return [json.loads(_result(Path(folder), index).read_text()) for index in range(count)]
-
-
-def _to_file(job: Callable[[int], Any], folder: Path, index: int) -> None:
-    _result(folder, index).write_text(json.dumps(job(index)))
-
-
-def _result(folder: Path, index: int) -> Path:
-    return folder / f"{index:05d}.json"
+    """[job(0), ..., job(count - 1)], computed as by `results`; plain values, as JSON knows them."""
+    found = dict(results(job, list(range(count)), workers, label))
+    return [json.loads(json.dumps(found[index])) for index in range(count)]
 
 
 def _ignore_interrupt() -> None:

@@ -26,7 +26,7 @@ from .room import LEAD, SAMPLE_RATE
 if TYPE_CHECKING:
     from .scene import Scene, Source
 
-_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 _RUN_UP = SAMPLE_RATE // 2  # noises sound for so long before the scene begins, so that their reverberation is there
 _GAP = SAMPLE_RATE // 4  # between two recordings of a talker, and two beginnings of one synthesized noise
 _FRAME = SAMPLE_RATE // 50
@@ -221,10 +221,10 @@ class _Studio:
 
 def recordings(folder: str | os.PathLike[str]) -> list[str]:
     """Names of the sound files in a folder and its subfolders, sorted; EdgeEnhanceError if there are none."""
-    files = (path for path in Path(folder).rglob("*") if path.suffix.lower() in _SUFFIXES)
+    files = (path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
     names = sorted(path.relative_to(folder).as_posix() for path in files)
     if not names:
-        raise EdgeEnhanceError(f"no recordings in {folder}; it needs {', '.join(_SUFFIXES)} files")
+        raise EdgeEnhanceError(f"no recordings in {folder}; it needs {', '.join(SUFFIXES)} files")
     return names
 
 

@@ -24,7 +24,7 @@ def load_suite(name: str | os.PathLike[str]) -> list[Scene]:
     scenes = suite.get("scenes")
     if not scenes:
         raise ValueError(f"{path} is no suite; it needs [[scenes]]")
-    return [draw(_merged(suite.get("defaults", {}), scene), folder=path.parent) for scene in scenes]
+    return [draw(merged(suite.get("defaults", {}), scene), folder=path.parent) for scene in scenes]
 
 
 def add_suite_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def add_suite_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
 
 
-def _merged(defaults: dict, scene: dict) -> dict:
+def merged(defaults: dict, scene: dict) -> dict:
     """Tables are merged key by key, everything else is replaced."""
     tables = [key for key in defaults.keys() & scene.keys() if isinstance(scene[key], dict)]
     both = {key: {**defaults[key], **scene[key]} for key in tables}

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..beamform import beamformer
 from ..enhancer import enhance
 from ..errors import EdgeEnhanceError
 from ..masknet import find_model, read_model, zoo_path
@@ -52,6 +53,16 @@ def system(
     if model in PEERS:
         return partial(_beam_then_peer, beam, _load_peer(model, peers))
     return partial(chain, beam, model_file(model, floats))
+
+
+def check_system(name: str) -> None:
+    """ValueError or EdgeEnhanceError for a name that is none; files of peers are looked for when they are used."""
+    beam, model = beam_and_model(name)
+    if name == "noisy" or (beam in PEERS and model == "none"):
+        return
+    beamformer(beam)
+    if model not in ("none", *PEERS):
+        find_model(model_and_precision(model)[0] if model.endswith(":float") else model)
 
 
 def beam_and_model(name: str) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """The command `edgeenhance`: every subcommand is one function below, and prints to standard output.
 
-Exit codes: 0 done, 2 bad input (one sentence on standard error), 130 interrupted. Output files are written whole or
-not at all. Packages that a subcommand needs beyond the device SDK are imported when it runs.
+Exit codes: 0 done, 1 a gate was missed, 2 bad input (one sentence on standard error), 130 interrupted. Output files are
+written whole or not at all. Packages that a subcommand needs beyond the device SDK are imported when it runs.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ EXTRAS = {  # package to import -> extra that brings it
     "pesq": "eval",
     "pystoi": "eval",
     "jinja2": "eval",
+    "fast_bss_eval": "eval",
+    "distributed": "scale",
+    "jiwer": "impact",
     "torch": "train",
     "flatbuffers": "train",
     "tomli_w": "train",
@@ -48,8 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         with _sentences(), _terminated_cleanly():
-            args.run(args)
-        return 0
+            return args.run(args) or 0
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -66,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     adders = (
         _add_enhance,
         _add_simulate,
+        _add_evaluate,
         _add_arrays,
         _add_models,
         _add_info,
@@ -136,6 +139,77 @@ def _simulate(args: argparse.Namespace) -> None:
     names = ("seed", "count", "workers", "speech", "noise")
     settings = {name: getattr(args, name) for name in names}
     run_simulate(args.scene, args.output, bank=args.bank or 0, **settings)
+
+
+# ---- evaluate ----
+
+
+def _add_evaluate(commands: Any) -> None:
+    p = commands.add_parser("evaluate", help="measure systems on simulated scenes or on recordings, with a report")
+    p.add_argument("suite", nargs="?", metavar="SUITE.toml", help="name or file; see edgeenhance.simulation.plan")
+    p.add_argument("-o", "--output", required=True, metavar="DIR", help="report folder; a stopped run goes on there")
+    p.add_argument("--input", metavar="NOISY.wav|DIR", help="recordings instead of a suite")
+    p.add_argument("--reference", metavar="CLEAN.wav|DIR", help="their clean targets, if there are any")
+    p.add_argument("--array", default="mono", metavar="NAME|FILE.toml", help="what recorded them (default: mono)")
+    p.add_argument("--look", type=float, default=0.0, metavar="DEG", help="the talker's direction in them")
+    p.add_argument("--systems", type=_words, metavar="A,B,...", help="with --input; default: noisy,mvdr+assist-m")
+    p.add_argument("--metrics", type=_words, default=(), metavar="A,B,...", help="with --input")
+    p.add_argument("--speech", metavar="DIR", help="recordings of talkers for scenes; synthesized without")
+    p.add_argument("--noise", metavar="DIR", help="recordings of noises for scenes; synthesized without")
+    p.add_argument("--peers", metavar="DIR", help="folder of the DTLN and GTCRN files")
+    p.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes; results do not depend on them")
+    p.add_argument("--scheduler", metavar="ADDRESS", help="of a dask cluster, or: local")
+    p.add_argument("--no-report", action="store_true", help="numbers only: no sounds, pictures, index.html")
+    p.add_argument("--list-metrics", nargs=0, action=_ListMetrics, help="names, units, ranges and needs, and stop")
+    p.set_defaults(run=_evaluate)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from .simulation.evaluate import Settings, evaluate, summary_text
+    from .simulation.plan import Plan
+
+    if (args.suite is None) == (args.input is None):
+        raise ValueError("give either a suite (edgeenhance evaluate SUITE.toml -o DIR) or --input")
+    if args.input is None:
+        plan = Plan.load(args.suite)
+    else:
+        default = ("noisy", "none+assist-m" if args.array == "mono" else "mvdr+assist-m")
+        plan = Plan.of_files(
+            args.input, args.reference, array=args.array, look=args.look, systems=args.systems or default,
+            measures=args.metrics,
+        )  # fmt: skip
+    shown = not args.no_report
+    settings = Settings(args.speech, args.noise, args.peers, sounds=shown, pictures=shown)
+    content = evaluate(
+        plan, args.output, settings, workers=args.workers, scheduler=args.scheduler, command=_command_line()
+    )
+    print(summary_text(content))
+    if shown:
+        from .simulation.report import write_report
+
+        print(f"\nreport: {write_report(args.output)}")
+    return 0 if content["passed"] else 1
+
+
+class _ListMetrics(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from .simulation.measures import MEASURES
+
+        rows = [
+            (m.name, m.title, m.unit, f"{m.low:g} .. {m.high:g}", m.better, ", ".join(m.needs))
+            for m in MEASURES.values()
+        ]
+        print(table(("metric", "title", "unit", "scale", "better", "needs"), rows))
+        parser.exit()
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
+
+
+def _command_line() -> str:
+    """This command as it was given, folders by their last names."""
+    return " ".join(["edgeenhance", *(Path(word).name if "/" in word else word for word in sys.argv[1:])])
 
 
 def _positive(text: str) -> int:

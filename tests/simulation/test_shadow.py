@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgeenhance import Enhancer, enhance
-from edgeenhance.simulation.shadow import shadow_filter
+from edgeenhance.simulation.shadow import estimated_shadow, shadow_filter
 
 from ..conftest import level_db
 
@@ -18,10 +18,17 @@ def test_the_parts_sum_to_the_output(profile, hop, beamformer, strength, rng):
     speech, noise = np.repeat(talker[:, None], 4, 1), 0.02 * rng.standard_normal((n, 4))
     settings = dict(profile=profile, beamformer=beamformer, model="none", strength=strength)
     enhancer = Enhancer("bte-2x2", block=hop, **settings)
-    parts = shadow_filter(enhancer, speech + noise, [speech, noise])
+    shadow = shadow_filter(enhancer, speech + noise, [speech, noise])
     y = enhance((speech + noise).astype(np.float32), 16000, "bte-2x2", **settings)
-    assert all(part.shape == (n,) for part in parts)
-    assert level_db(sum(parts) - y, y) <= -80
+    assert all(part.shape == (n,) for part in shadow.parts)
+    np.testing.assert_array_equal(shadow.y, y)
+    assert level_db(sum(shadow.parts) - y, y) <= -80
+
+
+def test_gains_of_a_black_box_are_estimated(rng):
+    speech, noise = 0.1 * rng.standard_normal((2, 16000))
+    parts = estimated_shadow(speech + noise, 0.3 * (speech + noise), [speech, noise])
+    assert level_db(parts[0] - 0.3 * speech, speech) < -60 and level_db(parts[1] - 0.3 * noise, noise) < -60
 
 
 def test_it_says_what_it_needs():
