@@ -2,7 +2,11 @@
 
 import csv
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
 from xml.etree import ElementTree
 
 import numpy as np
@@ -122,6 +126,21 @@ def test_a_stopped_evaluation_goes_on_without_computing_again(done, tmp_path):
     lost.unlink()
     content = evaluate(plan, out, NUMBERS)
     assert kept.stat().st_mtime_ns == mark and values(content) == values(done[1])
+
+
+def test_a_killed_evaluation_goes_on(done, tmp_path):
+    plan, out = plan_of(tmp_path), tmp_path / "out"
+    command = [sys.executable, "-m", "edgeenhance", "evaluate", str(tmp_path / "suite.toml"), "-o", str(out)]
+    running = subprocess.Popen([*command, "--no-report"], start_new_session=True)
+    while running.poll() is None and not list(out.glob(f"cases/*/{RESULT}")):
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    assert not (out / "results.json").exists()
+    marks = {path: path.stat().st_mtime_ns for path in out.glob(f"cases/*/{RESULT}")}
+    content = evaluate(plan, out, NUMBERS)
+    assert values(content) == values(done[1])
+    assert marks and all(path.stat().st_mtime_ns == mark for path, mark in marks.items())
 
 
 def test_another_evaluation_in_the_same_folder_is_refused(tmp_path):
