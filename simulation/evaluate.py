@@ -11,6 +11,7 @@ do not depend on the number of workers; only `real_time_factor` is a matter of t
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -33,6 +34,7 @@ from ..arrays import MicArray
 from ..beamform import plot_beampattern
 from ..enhancer import Enhancer
 from ..errors import EdgeEnhanceError
+from ..masknet import find_model
 from ..profiles import PROFILES, Profile
 from . import metrics
 from .gate import COSTS, described, junit, nan_to_none
@@ -44,7 +46,17 @@ from .plan import CLEAN, Case, FileCase, Plan, at_number
 from .room_measures import Beam, drr
 from .scene import Scene
 from .shadow import estimated_shadow, shadow_filter
-from .systems import PEERS, SAMPLE_RATE, beam_and_model, ear, model_file, profile_of, system, write_floats
+from .systems import (
+    PEERS,
+    SAMPLE_RATE,
+    beam_and_model,
+    ear,
+    model_and_precision,
+    model_file,
+    profile_of,
+    system,
+    write_floats,
+)
 
 RESULT, RUN, CASES = "result.json", "run.json", "cases"
 _LOUDEST = 0.5  # of the sounds in the report: one gain for all of a case
@@ -450,7 +462,8 @@ def evaluate(
 
 def _claim(folder: Path, plan: Plan, settings: Settings) -> None:
     """Make the folder, or check that it is this plan's."""
-    key = plan.key(settings.speech, settings.noise)
+    models = {name: _digest(name) for name in plan.systems if name not in (*plan.commands, *plan.folders)}
+    key = plan.key(settings.speech, settings.noise, settings.sounds, settings.pictures, models)
     path = folder / RUN
     if path.exists():
         if json.loads(path.read_text())["key"] != key:
@@ -461,6 +474,14 @@ def _claim(folder: Path, plan: Plan, settings: Settings) -> None:
     (folder / CASES).mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps({"key": key, "version": metadata.version("edgeenhance")}, indent=1))
+
+
+def _digest(system: str) -> str | None:
+    """Of the model file in a system's name."""
+    model = model_and_precision(beam_and_model(system)[1])[0]
+    if model in ("none", *PEERS):
+        return None
+    return hashlib.sha256(find_model(model).read_bytes()).hexdigest()
 
 
 def _case_path(folder: Path, case: Case | FileCase) -> Path:

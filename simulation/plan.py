@@ -189,11 +189,10 @@ class Plan:
         """What differs between cases by sweeps and conditions, in the file's order."""
         return tuple(dict.fromkeys(axis for case in self.cases for axis in case.axes))
 
-    def key(self, speech: str | None, noise: str | None) -> str:
-        """A hash of all that results depend on: a folder with another one cannot be gone on with."""
+    def key(self, *more: Any) -> str:
+        """A hash of all that results depend on, `more` included: a folder with another one cannot be gone on with."""
         facts = [
-            self.systems, self.metrics, self.look, self.commands, self.folders, speech, noise,
-            self.transcribe, self.embed,
+            self.systems, self.metrics, self.look, self.commands, self.folders, self.transcribe, self.embed, more,
             [str(case) for case in self.cases],
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
