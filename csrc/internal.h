@@ -37,11 +37,13 @@ int ee_is_power_of_two(int n);
 
 /* ---- the talker's direction (track.c) ---- */
 
+#define EE_LOOK_BEYOND 2 /* turns outside the range that are compared, too */
+
 typedef struct {
     int steps, mics, bins, first, last, per_hop;  /* steps to either side; bins looked at; directions tried per hop */
     float *turn, *look, *tried;                   /* [mics][2][bins] phases of one turn, of the look; direction tried */
     float *scratch;                               /* [3][bins] */
-    float scores[2 * EE_MAX_LOOK_STEPS + 1];      /* of directions 0, 1, .. steps, -1, .. -steps */
+    float scores[2 * (EE_MAX_LOOK_STEPS + EE_LOOK_BEYOND) + 1];  /* of directions 0, 1, .. reach, -1, .. -reach */
     int at;                                       /* the direction to try next, of these */
     int turned;                                   /* the look, turns to the left */
 } ee_track;

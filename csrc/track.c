@@ -3,7 +3,8 @@
  *
  * Delay-and-sum towards d lets d^H Phi d / (d^H d tr(Phi)) of the talker's covariance Phi through. Half of the noise
  * covariance is taken off Phi first, because Phi has heard noise, too. The mean over bins is compared for directions
- * 0, 1, .. steps, -1, .. -steps turns away, one or a few per hop; then the look goes one turn towards the best.
+ * 0, 1, .. -1, .. turns away, one or a few per hop, up to EE_LOOK_BEYOND the range; then the look goes one turn towards
+ * the best, within the range. Who is best at the very end of what is compared speaks elsewhere: the look stays.
  * A turn multiplies every microphone by phases: w^H d = 1 and nulls stay what they are.
  */
 #include <string.h>
@@ -102,28 +103,33 @@ static float score(const ee_track *t, const float *phi, const float *noise)
     return sum / (float)(t->last - t->first);
 }
 
-static int turns(const ee_track *t, int at) { return at <= t->steps ? at : t->steps - at; }
+static int reach(const ee_track *t) { return t->steps + EE_LOOK_BEYOND; }
+
+static int turns(const ee_track *t, int at) { return at <= reach(t) ? at : reach(t) - at; }
 
 static float leaning(const ee_track *t, int at) { return t->scores[at] - LEAN * (float)(turns(t, at) * turns(t, at)); }
 
 static int decide(ee_track *t)
 {
     int best = 0;
-    for (int i = 1; i <= 2 * t->steps; i++)
+    for (int i = 1; i <= 2 * reach(t); i++)
         if (leaning(t, i) > leaning(t, best)) best = i;
-    int goal = turns(t, best);
-    if (goal == t->turned) return 0;
-    t->turned += goal > t->turned ? 1 : -1;
+    int goal = turns(t, best), turned = t->turned;
+    if (goal == reach(t) || goal == -reach(t)) return 0;
+    if (goal > turned && turned < t->steps) turned++;
+    if (goal < turned && turned > -t->steps) turned--;
+    if (turned == t->turned) return 0;
+    t->turned = turned;
     face(t);
     return 1;
 }
 
 int ee_track_hop(ee_track *t, const float *d, const float *phi, const float *noise)
 {
-    int moved = 0, count = 2 * t->steps + 1;
+    int moved = 0, count = 2 * reach(t) + 1;
     for (int i = 0; i < t->per_hop; i++) {
-        if (t->at == 0 || t->at == t->steps + 1) memcpy(t->tried, d, 2 * (size_t)(t->mics * t->bins) * sizeof(float));
-        if (t->at > 0) turn_on(t, t->tried, t->at <= t->steps ? 1.0f : -1.0f);
+        if (t->at == 0 || t->at == reach(t) + 1) memcpy(t->tried, d, 2 * (size_t)(t->mics * t->bins) * sizeof(float));
+        if (t->at > 0) turn_on(t, t->tried, t->at <= reach(t) ? 1.0f : -1.0f);
         t->scores[t->at] = score(t, phi, noise);
         t->at = (t->at + 1) % count;
         if (t->at == 0) moved |= decide(t);

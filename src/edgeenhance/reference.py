@@ -26,6 +26,7 @@ TRACK_HZ = (300, 5000)  # bins that tell the direction
 TRY_SECONDS = 0.004  # per direction
 NOISE_SHARE = 0.5  # of the noise covariance, taken off the talker's
 LEAN = 6e-4  # times turns squared: what a direction far off must be better by
+LOOK_BEYOND = 2  # turns outside the range that are compared, too
 
 
 def enhance_reference(
@@ -100,8 +101,9 @@ class _Look:
     """Where the talker is followed to; phases : (F, M) from tables designed for the look direction to there."""
 
     def __init__(self, tables: BeamTables, steps: int, profile: Profile) -> None:
-        self.tables, self.turned, self.at = tables, 0, 0
-        self.turns = np.array([*range(steps + 1), *range(-1, -steps - 1, -1)])
+        self.tables, self.steps, self.turned, self.at = tables, steps, 0, 0
+        reach = steps + LOOK_BEYOND
+        self.turns = np.array([*range(reach + 1), *range(-1, -reach - 1, -1)])
         self.scores = np.zeros(len(self.turns))
         self.per_hop = max(1, round(profile.hop / profile.sample_rate / TRY_SECONDS))
         first, last = (hz * profile.analysis // profile.sample_rate for hz in TRACK_HZ)
@@ -113,7 +115,7 @@ class _Look:
 
     def follow(self, S: np.ndarray, R: np.ndarray) -> None:
         """One hop: look at one or a few directions; after all of them, one turn towards the best."""
-        for _ in range(self.per_hop if len(self.turns) > 1 else 0):
+        for _ in range(self.per_hop if self.steps else 0):
             d = (self.tables.steering * self.tables.turn ** self.turns[self.at])[self.part]
             talker, field = S[self.part], (S - NOISE_SHARE * R)[self.part]
             let_through = np.einsum("fm,fmn,fn->f", d.conj(), field, d).real / np.sum(np.abs(d) ** 2, axis=1)
@@ -121,7 +123,8 @@ class _Look:
             self.at = (self.at + 1) % len(self.turns)
             if self.at == 0:
                 best = self.turns[np.argmax(self.scores - LEAN * self.turns**2)]
-                self.turned += int(np.sign(best - self.turned))
+                if abs(best) < self.turns.max():  # else somebody speaks elsewhere
+                    self.turned = int(np.clip(self.turned + np.sign(best - self.turned), -self.steps, self.steps))
 
 
 class _Solver:

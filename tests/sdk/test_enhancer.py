@@ -164,6 +164,14 @@ def test_mvdr_stays_within_its_range(rng):
         assert enhancer.status.look == reach
 
 
+@pytest.mark.parametrize("azimuth", [-60, 50, 90])
+def test_mvdr_does_not_follow_who_speaks_elsewhere(azimuth, rng):
+    array = MicArray.load("linear-4")
+    enhancer = Enhancer(array, model=EnergyMask())
+    enhancer.process(beside(rng, array, azimuth))
+    assert enhancer.status.look == 0
+
+
 @pytest.mark.parametrize("ears", ["left", "both"])
 def test_a_talker_followed_sounds_as_one_looked_at(ears, rng):
     array = MicArray.load("bte-2x2")
