@@ -272,8 +272,8 @@ def zoo_path(name: str) -> Path:
 
 
 def find_model(model: str | os.PathLike[str]) -> Path:
-    """A zoo name or a path, as a path: what ends in .tflite, has a folder or exists is a path."""
+    """A zoo name or a path, as a path: what ends in .tflite or .eebin, has a folder or exists is a path."""
     path = Path(model)
-    if path.suffix == ".tflite" or len(path.parts) > 1 or path.is_file():
+    if path.suffix in (".tflite", ".eebin") or len(path.parts) > 1 or path.is_file():
         return path
     return zoo_path(str(model))
