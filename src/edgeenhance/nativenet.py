@@ -22,36 +22,37 @@ class NativeNet:
 
     name, profile : of the model · bands : gains per hop
     signals : that it reads, of the four in the features · centers : (bands,) int16 bins · metadata : dict
-    mask : the kernel's mask function and its `user`, called without Python
+    program : bytes · memory : bytes of state that the C engine needs
+    kernel_mask : the kernel's mask function and its `user`, called without Python
     """
 
     def __init__(self, model: str | os.PathLike[str]) -> None:
         path = find_model(model)
         if path.suffix == SUFFIX:
-            content, self.metadata = read_program(path)
+            self.program, self.metadata = read_program(path)
         else:
-            content = compile_model(path)
-            self.metadata = program_facts(content)
+            self.program = compile_model(path)
+            self.metadata = program_facts(self.program)
         self.name: str = self.metadata["name"]
         self.profile: str = self.metadata["profile"]
         self.bands: int = self.metadata["bands"]
         self.signals: int = self.metadata["signals"]
         self.centers = np.array(self.metadata["centers"], np.int16)
-        self._load(content, path)
+        self._load(self.program, path)
 
     def _load(self, content: bytes, path: object) -> None:
-        self._program, start = aligned_memory(len(content))
+        self._kept, start = aligned_memory(len(content))
         ffi.memmove(start, content, len(content))
-        size = lib.ee_net_size(start, len(content))
-        if not size:
-            raise EdgeEnhanceError(f"the kernel refused the program of {path}; compile the model again")
-        self._memory, memory = aligned_memory(size)
+        self.memory: int = lib.ee_net_size(start, len(content))
+        if not self.memory:
+            raise EdgeEnhanceError(f"the kernel cannot run the program of {path}; compile the model again")
+        self._owner, memory = aligned_memory(self.memory)
         out = ffi.new("ee_net **")
-        check(lib.ee_net_init(out, memory, size, start, len(content)))
+        check(lib.ee_net_init(out, memory, self.memory, start, len(content)))
         self._net = out[0]
 
     @property
-    def mask(self) -> tuple[Any, Any]:
+    def kernel_mask(self) -> tuple[Any, Any]:
         return ffi.addressof(lib, "ee_net_step"), self._net
 
     def reset(self) -> None:
@@ -67,5 +68,5 @@ class NativeNet:
                 f"got features of {features.size} {features.dtype} and gains of {gains.size} {gains.dtype}; "
                 f"pass {SIGNALS * self.bands} and {self.bands} int16"
             )
-        x, y = np.ascontiguousarray(features), pointer(gains, "int16_t")
-        check(lib.ee_net_step(self._net, pointer(x, "int16_t"), y))
+        x = np.ascontiguousarray(features)
+        check(lib.ee_net_step(self._net, pointer(x, "int16_t"), pointer(gains, "int16_t")))

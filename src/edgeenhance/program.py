@@ -4,8 +4,8 @@
     read_program        a .eebin file's bytes and facts
     write_program       into a .eebin file; write_c : into a C source file
 
-The layout is in docs/model-format.md. A program computes what TFLite's builtin kernels compute: the multipliers here are
-made as those make them, from float32 scales in double precision, and the roundings are in csrc/net_ops.h.
+The layout is in docs/model-format.md. A program computes what TFLite's builtin kernels compute: multipliers are made
+here as those make them, from float32 scales in double precision; the roundings are in csrc/net_ops.h.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 
 from ._files import atomic_path
-from ._flatbuffer import Table
+from ._tflite import Graph, Operator, Tensor, read_graph
 from .errors import EdgeEnhanceError
-from .masknet import FEATURES, FORMAT, Q15, SIGNATURE, find_model, read_model
+from .masknet import FEATURES, FORMAT, Q15, find_model, read_model
 from .profiles import PROFILES
 
 SUFFIX = ".eebin"
@@ -38,120 +38,9 @@ KINDS = (
     "COPY", "DENSE", "ADD", "SUB", "MUL", "NARROW", "SIGMOID", "TANH", "SIGMOID_TABLE", "TANH_TABLE",
     "FLOAT_DENSE", "FLOAT_ADD", "FLOAT_SUB", "FLOAT_MUL", "FLOAT_SIGMOID", "FLOAT_TANH",
 )  # fmt: skip
-_OPERATORS = {
-    0: "ADD", 2: "CONCATENATION", 9: "FULLY_CONNECTED", 14: "LOGISTIC", 18: "MUL", 28: "TANH", 41: "SUB", 53: "CAST",
-    114: "QUANTIZE",
-}  # fmt: skip
-_TYPES = {0: np.dtype("<f4"), 2: np.dtype("<i4"), 7: np.dtype("<i2"), 9: np.dtype("i1")}
 _ALIGNMENT = 4  # bytes, of constants
 _FOREVER = 1 << 30  # later than any op
-
-
-# ---- the model ----
-
-
-@dataclass
-class Tensor:
-    """A tensor of the model. scales : one, or one per row of weights; empty where there is none
-    value : of a constant, None for rows of activations, which have `size` elements"""
-
-    name: str
-    kind: np.dtype
-    shape: tuple[int, ...]
-    scales: np.ndarray
-    value: np.ndarray | None
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape)
-
-    @property
-    def scale(self) -> float:
-        if len(self.scales) != 1:
-            raise EdgeEnhanceError(f"tensor {self.name!r} has {len(self.scales)} scales; expected one")
-        return float(self.scales[0])
-
-
-@dataclass
-class Operator:
-    name: str
-    inputs: list[int]
-    output: int
-    options: Table | None
-
-    def option(self, slot: int, kind: str, default: int = 0) -> int:
-        return self.options.number(slot, kind, default) if self.options else default
-
-    def allow(self, *slots: int) -> None:
-        """EdgeEnhanceError where an option is set that is not read."""
-        extra = (self.options.slots if self.options else set()) - set(slots)
-        if extra:
-            raise EdgeEnhanceError(f"{self.name} has option {min(extra)}, which this version cannot run")
-
-
-@dataclass
-class Graph:
-    tensors: list[Tensor]
-    operators: list[Operator]
-    inputs: list[int]
-    outputs: list[int]
-
-
-def read_graph(flatbuffer: bytes) -> Graph:
-    """The model's only graph; EdgeEnhanceError where it is not one that this version knows."""
-    model = Table.root(flatbuffer)
-    buffers = [buffer.numbers(0, "u1") for buffer in model.tables(4)]
-    graphs = model.tables(2)
-    if len(graphs) != 1 or SIGNATURE not in [signature.text(2) for signature in model.tables(7)]:
-        raise EdgeEnhanceError(f"the model has {len(graphs)} graphs; expected one, with the signature {SIGNATURE!r}")
-    codes = [max(code.number(0, "<b"), code.number(3, "<i")) for code in model.tables(1)]
-    tensors = [_tensor(table, buffers) for table in graphs[0].tables(0)]
-    graph = Graph(
-        tensors, [_operator(table, codes, len(tensors)) for table in graphs[0].tables(3)],
-        _indices(graphs[0].numbers(1, "<i4"), len(tensors)), _indices(graphs[0].numbers(2, "<i4"), len(tensors)),
-    )  # fmt: skip
-    return graph
-
-
-def _tensor(table: Table, buffers: list[np.ndarray]) -> Tensor:
-    name, code, index = table.text(3), table.number(1, "<b"), table.number(2, "<I")
-    if code not in _TYPES:
-        raise EdgeEnhanceError(f"tensor {name!r} has type {code}; expected float32, int32, int16 or int8")
-    kind, shape = _TYPES[code], tuple(table.numbers(0, "<i4").tolist())
-    if not 1 <= len(shape) <= 2 or not all(1 <= length <= 1 << 16 for length in shape):
-        raise EdgeEnhanceError(f"tensor {name!r} has shape {list(shape)}; expected a row or a matrix")
-    quantization = table.table(4)
-    scales = quantization.numbers(2, "<f4") if quantization else np.zeros(0, "<f4")
-    if not (np.isfinite(scales) & (scales > 0)).all() or (quantization and quantization.numbers(3, "<i8").any()):
-        raise EdgeEnhanceError(f"tensor {name!r} has a scale that is not positive, or a zero point")
-    if index >= len(buffers):
-        raise EdgeEnhanceError(f"tensor {name!r} is in buffer {index} of {len(buffers)}")
-    content = buffers[index]
-    if not len(content):
-        return Tensor(name, kind, shape, scales, None)
-    if len(content) != math.prod(shape) * kind.itemsize:
-        raise EdgeEnhanceError(f"tensor {name!r} has {len(content)} bytes, not those of {kind} {list(shape)}")
-    return Tensor(name, kind, shape, scales, np.frombuffer(content.tobytes(), kind).reshape(shape))
-
-
-def _operator(table: Table, codes: list[int], tensors: int) -> Operator:
-    (code,) = _indices([table.number(0, "<I")], len(codes))
-    number = codes[code]
-    if number not in _OPERATORS:
-        known = ", ".join(_OPERATORS.values())
-        raise EdgeEnhanceError(f"the model has operator {number}, which this version cannot run; it runs {known}")
-    outputs = _indices(table.numbers(2, "<i4"), tensors)
-    if len(outputs) != 1:
-        raise EdgeEnhanceError(f"{_OPERATORS[number]} has {len(outputs)} outputs; expected one")
-    return Operator(_OPERATORS[number], _indices(table.numbers(1, "<i4"), tensors), outputs[0], table.table(4))
-
-
-def _indices(numbers: Any, count: int) -> list[int]:
-    """EdgeEnhanceError unless all lie in 0 .. count - 1."""
-    out = [int(number) for number in numbers]
-    if not all(0 <= number < count for number in out):
-        raise EdgeEnhanceError(f"the model refers to entry {max(out, key=abs)} of {count}; write it again")
-    return out
+_INPUTS = {"FULLY_CONNECTED": 3, "ADD": 2, "SUB": 2, "MUL": 2, "TANH": 1, "LOGISTIC": 1, "QUANTIZE": 1, "CAST": 1}
 
 
 # ---- integers as TFLite makes them ----
@@ -160,19 +49,21 @@ def _indices(numbers: Any, count: int) -> list[int]:
 def quantize_multiplier(real: float, what: str) -> tuple[int, int]:
     """(multiplier, shift): real = multiplier / 2^(31 + shift), 2^30 <= multiplier < 2^31, shift 0 .. 31.
 
-    EdgeEnhanceError where `real` is not below 1: no network with more steps than bits needs that.
+    EdgeEnhanceError where `real` is not below 1: results would have finer steps than their sums.
     """
+    if not 0 <= real < 1:
+        raise EdgeEnhanceError(f"{what} multiplies integers by {real:g}; expected less than 1")
     fraction, exponent = math.frexp(real)
     multiplier = math.floor(fraction * 2**31 + 0.5)
     if multiplier == 2**31:
         multiplier, exponent = 2**30, exponent + 1
     if exponent > 0:
-        raise EdgeEnhanceError(f"{what} multiplies integers by {real:g}; expected less than 1")
+        raise EdgeEnhanceError(f"{what} multiplies integers by {real:.9f}; expected less than 1")
     return (multiplier, -exponent) if exponent >= -31 else (0, 0)
 
 
 def activation_scale(scale: float) -> tuple[int, int]:
-    """(multiplier, shift) from integers of this scale to 1/24 per 512 (sigmoid) or per 256 with half the argument (tanh)."""
+    """(multiplier, shift) from integers of this scale to the table's: 1/24 in 512 steps, for tanh 1/48 in 256."""
     multiplier, shift = float(scale) * 4096.0 * 3.0, 0
     while multiplier <= 32767 / 2 and shift <= 29:
         multiplier, shift = 2 * multiplier, shift + 1
@@ -216,8 +107,8 @@ class Op:
 class _Compiler:
     """Ops and places of a graph's tensors.
 
-    Rows are int16 or float32 elements; int8 rows of int8 files are kept as int16 too, so that CAST does nothing. A row may
-    be a part of another one: CONCATENATION then does nothing either, its parts are written side by side.
+    Rows are int16 or float32 elements; the int8 rows of int8 files are kept as int16 too, so that CAST does nothing.
+    A row may be a part of another one: CONCATENATION then does nothing either, its parts are written side by side.
     """
 
     def __init__(self, graph: Graph, metadata: dict[str, Any]) -> None:
@@ -258,6 +149,8 @@ class _Compiler:
     # ---- operators ----
 
     def _compile(self, operator: Operator) -> None:
+        if len(operator.inputs) != _INPUTS.get(operator.name, len(operator.inputs)):
+            raise EdgeEnhanceError(f"{operator.name} has {len(operator.inputs)} inputs, not {_INPUTS[operator.name]}")
         rows = operator.inputs[:1] if operator.name == "FULLY_CONNECTED" else operator.inputs
         for index in (*rows, operator.output):
             tensor = self.graph.tensors[index]
@@ -295,9 +188,7 @@ class _Compiler:
         self._check_kinds("FULLY_CONNECTED", "<i4", bias)
         reach = np.abs(weight.value.astype(np.int64)).sum(1) * (-np.iinfo(x.kind).min)
         if x.kind != out.kind or (reach + np.abs(bias.value.astype(np.int64)) >= 2**31).any():
-            raise EdgeEnhanceError(
-                "FULLY_CONNECTED changes the type, or its sums exceed 32 bits; write the model again"
-            )
+            raise EdgeEnhanceError("FULLY_CONNECTED changes the type, or its sums could exceed 32 bits")
         if len(weight.scales) not in (1, rows):
             raise EdgeEnhanceError(f"FULLY_CONNECTED has {len(weight.scales)} scales of weights for {rows} rows")
         reals = [x.scale * float(scale) / out.scale for scale in weight.scales] * (rows // len(weight.scales))
@@ -330,8 +221,9 @@ class _Compiler:
         if self.float:
             self._emit("MUL", operator)
             return
-        real = np.float32(a.scale) * np.float32(b.scale) / np.float32(out.scale)
-        self._emit("MUL", operator, scales=[quantize_multiplier(float(real), "MUL")])
+        with np.errstate(all="ignore"):  # in float32, as TFLite
+            real = float(np.float32(a.scale) * np.float32(b.scale) / np.float32(out.scale))
+        self._emit("MUL", operator, scales=[quantize_multiplier(real, "MUL")])
 
     def _quantize(self, operator: Operator, x: Tensor) -> None:
         operator.allow()
@@ -483,8 +375,6 @@ def compile_model(model: str | os.PathLike[str]) -> bytes:
         return _assemble(_Compiler(read_graph(flatbuffer), metadata), metadata)
     except EdgeEnhanceError as error:
         raise EdgeEnhanceError(f"cannot compile {path}: {error}") from error
-    except TypeError as error:  # an operator has more or fewer inputs than its function here
-        raise EdgeEnhanceError(f"cannot compile {path}: an operator has a wrong number of inputs") from error
 
 
 def _assemble(compiler: _Compiler, metadata: dict[str, Any]) -> bytes:
@@ -555,9 +445,7 @@ def program_facts(content: bytes, path: str | os.PathLike[str] = "the program") 
     if version != VERSION:
         raise EdgeEnhanceError(f"{path} has version {version}, expected {VERSION}; compile the model again")
     if total != len(content) or crc != zlib.crc32(content[CHECKED_FROM:]):
-        raise EdgeEnhanceError(
-            f"{path} is cut short, or has been changed since it was written; compile the model again"
-        )
+        raise EdgeEnhanceError(f"{path} is cut short or was changed since it was written; compile the model again")
     windows = (sample_rate, analysis, synthesis)
     profiles = [p.name for p in PROFILES.values() if (p.sample_rate, p.analysis, p.synthesis) == windows]
     bins = np.frombuffer(content[centers : centers + 2 * bands], "<i2")
