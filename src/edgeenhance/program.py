@@ -79,10 +79,15 @@ def log2_of(scale: float) -> int | None:
 
 
 def sigmoid_table() -> np.ndarray:
-    """65536 sigmoid(i / 24), i = 0 .. 255, as uint16, moved by half of the largest error of straight lines between."""
+    """65536 sigmoid(i / 24), i = 0 .. 255, as uint16: moved by half of the largest error of straight lines between.
+
+    The last one is what saturates.
+    """
     sigmoid = 1 / (1 + np.exp(-np.arange(256) / 24))
     bend = sigmoid * (1 - sigmoid) * (2 * sigmoid - 1) / 24**2  # minus the second derivative, per step squared
-    return np.rint(65536 * (sigmoid + bend / 16)).astype("<u2")
+    table = np.rint(65536 * (sigmoid + bend / 16)).astype("<u2")
+    table[-1] = 65535
+    return table
 
 
 # ---- compilation ----
@@ -372,9 +377,14 @@ def compile_model(model: str | os.PathLike[str]) -> bytes:
     path = find_model(model)
     flatbuffer, metadata = read_model(path)
     try:
-        return _assemble(_Compiler(read_graph(flatbuffer), metadata), metadata)
+        return compile_flatbuffer(flatbuffer, metadata)
     except EdgeEnhanceError as error:
         raise EdgeEnhanceError(f"cannot compile {path}: {error}") from error
+
+
+def compile_flatbuffer(flatbuffer: bytes, metadata: dict[str, Any]) -> bytes:
+    """The program of a model's flatbuffer, with its metadata as `read_model` checks it."""
+    return _assemble(_Compiler(read_graph(flatbuffer), metadata), metadata)
 
 
 def _assemble(compiler: _Compiler, metadata: dict[str, Any]) -> bytes:
