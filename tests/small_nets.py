@@ -38,10 +38,10 @@ def gru(writer: Writer, rng: np.random.Generator, name: str, x: Tensor, h: Tenso
     return writer.add(f"{name}/next", n, moved, limit=1.0)
 
 
-def small_net(seed: int, quantization: str = "16x8") -> tuple[bytes, dict]:
-    """(file, metadata) of encoder, two GRU cells and decoder with random sizes, weights and full scales."""
+def small_net(seed: int, quantization: str = "16x8", largest: int = 39) -> tuple[bytes, dict]:
+    """(file, metadata) of encoder, two GRU cells and decoder with random sizes up to `largest`, weights and full scales."""
     rng = np.random.default_rng(seed)
-    bands, signals, sizes = int(rng.integers(2, 20)), int(rng.integers(1, 5)), rng.integers(1, 40, 2).tolist()
+    bands, signals, sizes = int(rng.integers(2, largest // 2)), int(rng.integers(1, 5)), rng.integers(1, largest, 2).tolist()
     # Full scales of int8 products are at most these, and powers of two: the others of a sum must be, too.
     loose = {"16x8": (16.0, 8.0, 4.0, 5.3), "float32": (8.0,), "int8": (16.0, 8.0, 4.0)}[quantization]
     gate, inner, last = rng.choice(loose, 3)
@@ -49,7 +49,7 @@ def small_net(seed: int, quantization: str = "16x8") -> tuple[bytes, dict]:
     writer = Writer(quantization, {name: float(rng.uniform(1, 6)) for name in names})
     x = writer.input("features", signals * bands)
     states = [writer.input(f"h{n}", size) for n, size in enumerate(sizes)]
-    encoded = int(rng.integers(1, 40))
+    encoded = int(rng.integers(1, largest))
     y = writer.tanh(writer.dense("encode", x, *weights(rng, encoded, x.size), limit=inner))
     for n, h in enumerate(states):
         y = gru(writer, rng, f"gru{n}", y, h, gate, inner)
