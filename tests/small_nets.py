@@ -39,9 +39,13 @@ def gru(writer: Writer, rng: np.random.Generator, name: str, x: Tensor, h: Tenso
 
 
 def small_net(seed: int, quantization: str = "16x8", largest: int = 39) -> tuple[bytes, dict]:
-    """(file, metadata) of encoder, two GRU cells and decoder with random sizes up to `largest`, weights and full scales."""
+    """(file, metadata) of encoder, two GRU cells and decoder, random in sizes, weights and full scales.
+
+    largest : bound of the sizes
+    """
     rng = np.random.default_rng(seed)
-    bands, signals, sizes = int(rng.integers(2, largest // 2)), int(rng.integers(1, 5)), rng.integers(1, largest, 2).tolist()
+    bands, signals = int(rng.integers(2, largest // 2)), int(rng.integers(1, 5))
+    sizes = rng.integers(1, largest, 2).tolist()
     # Full scales of int8 products are at most these, and powers of two: the others of a sum must be, too.
     loose = {"16x8": (16.0, 8.0, 4.0, 5.3), "float32": (8.0,), "int8": (16.0, 8.0, 4.0)}[quantization]
     gate, inner, last = rng.choice(loose, 3)

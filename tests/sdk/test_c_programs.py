@@ -52,7 +52,13 @@ def header(folder: Path) -> str:
         value = hash_of_gains(MaskNet(path)) if quantization != "float32" else 0
         rows.append(f"    {{net_{n}, sizeof net_{n}, 0x{value:08x}u}},")
     lines += ["typedef struct { const uint32_t *program; size_t bytes; uint32_t hash; } small_net;", ""]
-    lines += [f"enum {{ SMALL_NETS = {len(NETS)} }};", "static const small_net small_nets[SMALL_NETS] = {", *rows, "};", ""]
+    lines += [
+        f"enum {{ SMALL_NETS = {len(NETS)} }};",
+        "static const small_net small_nets[SMALL_NETS] = {",
+        *rows,
+        "};",
+        "",
+    ]
     return "\n".join(lines)
 
 
