@@ -34,6 +34,8 @@ test-c: | tools
 	@mkdir -p build
 	$(CC) $(CC_STRICT) $(SANITIZE) csrc/*.c tests/c/test_kernel.c -o build/test_kernel -lm
 	./build/test_kernel
+	$(CC) $(CC_STRICT) $(SANITIZE) csrc/*.c tests/c/test_net.c -o build/test_net -lm
+	./build/test_net
 
 check: .stamps/dev $(INSTALLED)
 	bash .ci/check

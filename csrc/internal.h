@@ -35,6 +35,9 @@ double ee_one_minus_exp(double x);
 
 int ee_is_power_of_two(int n);
 
+/* Whether a network may use the vector instructions found on this machine (it does after init): the same bits. */
+void ee_net_vectorize(ee_net *net, int wanted);
+
 /* ---- the talker's direction (track.c) ---- */
 
 #define EE_LOOK_BEYOND 2 /* turns outside the range that are compared, too */

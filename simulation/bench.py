@@ -4,7 +4,7 @@
 
 Every subject processes a second of audio, all of them in turn, round after round; figures are medians over the
 rounds, so that a busy moment of the machine hits all alike. Stages inside the kernel are differences between chains
-that differ by that stage. One thread.
+that differ by that stage. One thread. With the extra `litert`, LiteRT runs the same network beside the C engine.
 """
 
 from __future__ import annotations
@@ -24,24 +24,14 @@ from ..beamform import mvdr_weights, prior, relative_steering
 from ..enhancer import Enhancer
 from ..errors import EdgeEnhanceError
 from ..kernel import ffi, lib, pointer
-from ..masknet import MaskNet, zoo_names
+from ..masknet import MaskNet, runtime_name, zoo_names
+from ..nativenet import NativeNet
 from ..profiles import PROFILES, Profile
 from .peers import Dtln
 
 ROUNDS = 30
 SECONDS = 1.0
 Subject = Callable[[], object]
-
-
-class _NoNetwork:
-    """A mask that costs nothing: what is left is the way to Python and back."""
-
-    def __init__(self, mask: MaskNet):
-        self.profile, self.centers = mask.profile, mask.centers
-
-    def reset(self) -> None: ...
-
-    def step(self, features: np.ndarray, gains: np.ndarray) -> None: ...
 
 
 def medians(subjects: dict[str, Subject], rounds: int = ROUNDS) -> dict[str, float]:
@@ -66,15 +56,20 @@ def chain_subjects(array: MicArray, profile: Profile, model: str) -> dict[str, S
     }
     if model == "none":
         return subjects
-    mask = MaskNet(model)
+    net = NativeNet(model)
     subjects |= {
-        "no network": _whole(Enhancer(array, model=_NoNetwork(mask), **settings), x),
-        "features": _features(profile, mask.centers, array.mics),
-        "network step": _network_step(profile, mask),
-        "network invoke": _network_invoke(profile, model),
+        "features": _features(profile, net.centers, array.mics),
+        "network": _network(profile, net),
         "chain": _whole(Enhancer(array, model=model, **settings), x),
         "chain, hop by hop": _by_hop(Enhancer(array, model=model, block=profile.hop, **settings), x),
     }
+    if runtime_name():
+        chain = Enhancer(array, model=model, block=profile.hop, backend="litert", **settings)
+        subjects |= {
+            "litert": _litert_invoke(profile, model),
+            "litert step": _litert_step(profile, model),
+            "chain with litert, hop by hop": _by_hop(chain, x),
+        }
     return subjects
 
 
@@ -99,14 +94,11 @@ def stages(us: dict[str, float]) -> list[tuple[str, float]]:
     if "chain" not in us:
         rows.append(("Python: a call per hop", us["mvdr, hop by hop"] - us["mvdr"]))
         return [*rows, ("MVDR alone, hop by hop", us["mvdr, hop by hop"])]
-    network = us["chain"] - us["no network"] - us["network step"]  # what the step costs more inside the chain
-    callback = us["no network"] - us["mvdr"] - us["features"] + network
     return [
         *rows,
         ("features", us["features"]),
-        ("network", us["network invoke"]),
-        ("Python: tensors in and out", us["network step"] - us["network invoke"]),
-        ("Python: from the kernel to the network and back", callback),
+        ("network", us["network"]),
+        ("following the talker, and the rest", us["chain"] - us["mvdr"] - us["features"] - us["network"]),
         ("Python: a call per hop", us["chain, hop by hop"] - us["chain"]),
         ("whole chain, hop by hop", us["chain, hop by hop"]),
     ]
@@ -121,6 +113,9 @@ def report(us: dict[str, float], array: MicArray, profile: Profile) -> str:
     glue = sum(value for name, value in rows if name.startswith("Python"))
     parts.append(f"Python glue: {glue:.1f} µs of {total:.1f}. Real-time factor {total / 1e4:.4f} on one thread.")
     others = {
+        "litert": "LiteRT, the same network",
+        "litert step": "LiteRT, the same network, tensors in and out",
+        "chain with litert, hop by hop": "ours with LiteRT, hop by hop",
         "mvdr, hop by hop": "ours without the network, hop by hop",
         "dtln": "DTLN quantized, 1 microphone",
         "numpy solve": "MVDR solve in NumPy, every hop",
@@ -128,6 +123,9 @@ def report(us: dict[str, float], array: MicArray, profile: Profile) -> str:
     rows = [(title, f"{us[name]:.1f}") for name, title in others.items() if name in us]
     if rows:
         parts.append(table(("for comparison", "µs per 10 ms"), rows))
+    if "litert" in us:
+        ratio, step = us["network"] / us["litert"], us["network"] / us["litert step"]
+        parts.append(f"The C engine takes {ratio:.2f} times what LiteRT takes ({step:.2f} with tensors in and out).")
     if "dtln" in us:
         parts.append(f"The chain takes {total / us['dtln']:.2f} times what DTLN takes.")
     return "\n\n".join(parts)
@@ -171,18 +169,32 @@ def _features(profile: Profile, centers: np.ndarray, mics: int) -> Subject:
     return run
 
 
-def _network_step(profile: Profile, mask: MaskNet) -> Subject:
+def _network(profile: Profile, net: NativeNet) -> Subject:
+    """The C engine, called as the kernel does, but for a loop in Python."""
+    features, gains = _typical_features(net), np.zeros(net.bands, np.int16)
+    x, y = pointer(features, "int16_t"), pointer(gains, "int16_t")
+
+    def run() -> None:
+        step, user = net.kernel_mask
+        for _ in _hops(profile):
+            step(user, x, y)
+
+    return run
+
+
+def _litert_step(profile: Profile, model: str) -> Subject:
+    mask = MaskNet(model)
     features, gains = _typical_features(mask), np.zeros(mask.bands, np.int16)
     return lambda: [mask.step(features, gains) for _ in _hops(profile)]
 
 
-def _network_invoke(profile: Profile, model: str) -> Subject:
+def _litert_invoke(profile: Profile, model: str) -> Subject:
     """The runtime alone: no tensors set or read."""
     mask = MaskNet(model)
     return lambda: [mask._interpreter.invoke() for _ in _hops(profile)]
 
 
-def _typical_features(mask: MaskNet) -> np.ndarray:
+def _typical_features(mask: MaskNet | NativeNet) -> np.ndarray:
     return np.random.default_rng(2).integers(-8000, 8000, SIGNALS * mask.bands).astype(np.int16)
 
 

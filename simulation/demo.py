@@ -25,7 +25,7 @@ from .._text import table
 from ..arrays import new_figure
 from ..enhancer import Enhancer, enhance
 from ..errors import EdgeEnhanceError
-from ..masknet import runtime_name, zoo_names
+from ..masknet import zoo_names
 from . import metrics
 from .scene import Scene, draw
 
@@ -211,7 +211,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _default_model() -> str:
-    return "assist-m" if runtime_name() and "assist-m" in zoo_names() else "none"
+    return "assist-m" if "assist-m" in zoo_names() else "none"
 
 
 if __name__ == "__main__":

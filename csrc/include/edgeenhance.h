@@ -96,6 +96,22 @@ void ee_covariance_update(float *R, const float *X, const float *rate, int mics,
 void ee_mvdr_weights(const float *R, const float *prior, float prior_weight, const float *d, unsigned skip,
                      int mics, int bins, int first, int count, float *w);
 
+/* ---- mask networks (net.c) ----
+ * A program is a compiled model file (edgeenhance compile): a little-endian block of bytes, 4-byte aligned, read where it
+ * lies. Damaged or hostile programs are refused, or do nothing worse than give wrong gains. */
+
+typedef struct ee_net ee_net;
+typedef struct {
+    int sample_rate, analysis, synthesis, bands, signals;  /* Hz, samples; reads the first `signals` of the features */
+    const int16_t *centers;                                /* [bands], in the program: for ee_config */
+} ee_net_facts;
+size_t ee_net_size(const void *program, size_t bytes);  /* 0: not a program that this version can run */
+int ee_net_init(ee_net **out, void *memory, size_t size, const void *program, size_t bytes);
+void ee_net_describe(const ee_net *net, ee_net_facts *facts);
+void ee_net_reset(ee_net *net);  /* all states to zero */
+/* An ee_mask_fn with the ee_net as `user`: q15 features [EE_SIGNALS * bands] -> q15 gains [bands]. One hop. */
+int ee_net_step(void *net, const int16_t *features, int16_t *gains);
+
 /* ---- the enhancer: the whole chain (enhancer.c) ---- */
 
 #define EE_BEAM_FIXED 0  /* beam->weights as they are */

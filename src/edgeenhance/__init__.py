@@ -5,6 +5,7 @@ from .beamform import DelayAndSum, Mvdr, Superdirective
 from .enhancer import Enhancer, Status, enhance
 from .errors import EdgeEnhanceError
 from .masknet import MaskNet
+from .nativenet import NativeNet
 from .profiles import PROFILES, Profile
 
 __version__ = "0.1.0"
@@ -16,6 +17,7 @@ __all__ = [
     "MaskNet",
     "MicArray",
     "Mvdr",
+    "NativeNet",
     "PROFILES",
     "Profile",
     "Status",

@@ -18,7 +18,10 @@ from .profiles import Profile
 
 
 class Mask(Protocol):
-    """What the chain needs of a mask network; `MaskNet` is one."""
+    """What the chain needs of a mask network; `MaskNet` and `NativeNet` are some.
+
+    One with an attribute `kernel_mask`, (C function, user), is called by the kernel itself, without Python.
+    """
 
     profile: str
     centers: np.ndarray
@@ -81,7 +84,8 @@ class Chain:
     ) -> None:
         self._bins, self._mics, self._ears = profile.bins, mics, len(references)
         self._centers = np.ascontiguousarray(centers, np.int16)
-        self._call = _MaskCall(mask) if mask else None
+        self._mask = mask  # the kernel points into a native one
+        self._call = _MaskCall(mask) if mask and not hasattr(mask, "kernel_mask") else None
         self._handle = ffi.new_handle(self._call)
         config = self._config(profile, mics, references, beamformer)
         config.aligned, config.strength, config.cues = aligned, strength, cues
@@ -108,13 +112,15 @@ class Chain:
             config.look_steps = beamformer.look_steps
         if self._call:
             config.mask, config.mask_user = lib.ee_python_mask, self._handle
+        elif self._mask:
+            config.mask, config.mask_user = self._mask.kernel_mask
         return config
 
     def process(self, x: np.ndarray) -> np.ndarray:
         """x : (n, mics) contiguous float32 -> (n, ears) float32. Raises what the mask raised."""
         out = np.empty((len(x), self._ears), np.float32)
         code = lib.ee_enhancer_process(self.state, pointer(x), pointer(out), len(x))
-        if code == lib.EE_ERR_MASK and self._call.error is not None:
+        if code == lib.EE_ERR_MASK and self._call and self._call.error is not None:
             error, self._call.error = self._call.error, None
             raise error
         check(code)

@@ -40,6 +40,7 @@ EXTRAS = {  # package to import -> extra that brings it
     "fast_bss_eval": "eval",
     "distributed": "scale",
     "jiwer": "impact",
+    "ai_edge_litert": "litert",
     "torch": "train",
     "flatbuffers": "train",
     "tomli_w": "train",
@@ -74,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_info,
         _add_train,
         _add_quantize,
+        _add_compile,
         _add_verify,
         _add_data,
     )
@@ -93,6 +95,7 @@ def _add_enhance(commands: Any) -> None:
     p.add_argument("--profile", default="assist", metavar="NAME", help=f"{' or '.join(PROFILES)} (default: assist)")
     p.add_argument("--beamformer", default="mvdr", metavar="NAME", help=f"{', '.join(BEAMFORMERS)} (default: mvdr)")
     p.add_argument("--model", default="default", metavar="NAME|FILE", help="or none (default: the profile's own)")
+    p.add_argument("--backend", default="native", metavar="NAME", help="what runs the model: native (default), litert")
     p.add_argument("--look", type=float, default=0.0, metavar="DEG", help="talker's direction; 0 front, 90 left")
     p.add_argument("--strength", type=float, default=1.0, metavar="S", help="0 (input) to 1 (full enhancement)")
     p.add_argument("--ears", default="left", choices=("left", "right", "both"))
@@ -104,7 +107,7 @@ def _add_enhance(commands: Any) -> None:
 def _enhance(args: argparse.Namespace) -> None:
     from .files import enhance_file
 
-    names = ("profile", "beamformer", "model", "look", "strength", "ears", "cues")
+    names = ("profile", "beamformer", "model", "backend", "look", "strength", "ears", "cues")
     settings = {name: getattr(args, name) for name in names}
     with _progress(Path(args.input).name, "frames") as progress:
         enhance_file(args.input, args.output, array=args.array, channels=args.channels, progress=progress, **settings)
@@ -318,7 +321,7 @@ def _info(args: argparse.Namespace) -> None:
         ("Python", f"{platform.python_version()} on {platform.platform()}"),
         ("NumPy", np.__version__),
         ("kernel", f"{lib.EE_VERSION_MAJOR}.{lib.EE_VERSION_MINOR}"),
-        ("TFLite runtime", _runtime()),
+        ("backends", _backends()),
         ("CPU", f"{platform.machine()}, {os.cpu_count()} cores; {_cpu_features()}"),
         ("arrays", ", ".join(preset_names())),
     ]
@@ -339,10 +342,11 @@ def _latency_table() -> str:
     return table(header, rows)
 
 
-def _runtime() -> str:
+def _backends() -> str:
     from . import masknet
 
-    return masknet.runtime_name() or "none: only --model none works (pip install ai-edge-litert)"
+    runtime = masknet.runtime_name()
+    return "native; litert: " + (runtime or "no TFLite runtime, pip install 'edgeenhance[litert]'")
 
 
 def _cpu_features() -> str:
@@ -361,7 +365,7 @@ def _hertz(value: float) -> str:
     return f"{value:.0f} Hz" if value < 1000 else f"{value / 1000:.3g} kHz"
 
 
-# ---- train, quantize, verify ----
+# ---- train, quantize, compile, verify ----
 
 
 def _add_train(commands: Any) -> None:
@@ -469,6 +473,29 @@ def _verified(name: str, report: dict[str, Any]) -> str:
         f"{name}: {report['snr_db']:.1f} dB from the float network, largest error of a gain {report['worst']:.4f}"
     )
     return f"{sentence}\n\n{table(('stage', 'SNR, dB'), stages)}"
+
+
+def _add_compile(commands: Any) -> None:
+    p = commands.add_parser("compile", help="turn a model into a program of the C engine, for firmware")
+    p.add_argument("model", metavar="NAME|FILE.tflite", help="of edgeenhance models (NAME:int8 too), or a file")
+    p.add_argument("-o", "--output", metavar="model.eebin")
+    p.add_argument("--c", metavar="model.c", help="the same bytes as a C array, named after the file")
+    p.set_defaults(run=_compile)
+
+
+def _compile(args: argparse.Namespace) -> None:
+    from .nativenet import NativeNet
+    from .program import write_c, write_program
+
+    if not (args.output or args.c):
+        raise ValueError("name an output: -o model.eebin, --c model.c, or both")
+    net = NativeNet(args.model)
+    size = f"{len(net.program)} bytes, and {net.memory} bytes of memory to run"
+    if args.output:
+        write_program(net.program, args.output)
+        print(f"{args.output}: {size}")
+    if args.c:
+        print(f"{args.c}: {write_c(net.program, args.c)}, {size}")
 
 
 def _add_verify(commands: Any) -> None:

@@ -18,8 +18,10 @@ from .chain import Chain, Mask
 from .errors import EdgeEnhanceError
 from .kernel import check, lib
 from .masknet import MaskNet
+from .nativenet import NativeNet
 from .profiles import Profile, profile
 
+BACKENDS = {"native": NativeNet, "litert": MaskNet}  # what runs the mask network: the C engine, a TFLite runtime
 EARS = {"left": ("left",), "right": ("right",), "both": ("left", "right")}
 DEFAULT_MODELS = {"assist": "assist-m", "comm": "comm-m"}
 DEFAULT_BANDS = 64  # without a model: they carry the presence estimate that drives MVDR
@@ -46,7 +48,8 @@ class Enhancer:
 
     array : preset name, TOML path or MicArray · profile : "assist" (8 ms) or "comm" (32 ms)
     beamformer : "mvdr", "superdirective", "delay-and-sum", "none" (reference microphone), or an object such as Mvdr()
-    model : a zoo name, a .tflite path, a MaskNet, "none" (the beam alone) or "default" (the profile's own)
+    model : a zoo name, a .tflite or .eebin path, a MaskNet or NativeNet, "none" (the beam alone) or "default" (the
+    profile's own) · backend : "native" (the C engine) or "litert" (a TFLite runtime, the extra `litert`) runs it
     look : degrees, 0 = front, anticlockwise · strength : 0 (delayed input) .. 1 · ears : "left", "right" or "both"
     cues : 0 .. 1, share of the unprocessed ear under the gains, so that the noise keeps its place
     block : None for blocks of any size, or a multiple of the hop: all blocks are then multiples of the hop, and the
@@ -63,6 +66,7 @@ class Enhancer:
         profile: str | Profile = "assist",
         beamformer: str | Beamformer = "mvdr",
         model: str | Mask | None = "default",
+        backend: str = "native",
         look: float = 0.0,
         strength: float = 1.0,
         ears: str = "left",
@@ -75,7 +79,7 @@ class Enhancer:
         self.ears = _ears(ears)
         self.block = _block(block, self.profile)
         self._beamformer = _beamformer(beamformer, self.array)
-        self._mask = _load_mask(model, self.profile)
+        self._mask = _load_mask(model, self.profile, backend)
         self._look, self._strength, self._cues = _degrees(look), _unit("strength", strength), _unit("cues", cues)
         self._chain, self._dead = self._start(), 0
 
@@ -269,12 +273,14 @@ def _beamformer(name: str | Beamformer, array: MicArray) -> Beamformer:
     return beamformer("none") if array.mics == 1 else chosen
 
 
-def _load_mask(model: str | Mask | None, chosen: Profile) -> Mask | None:
+def _load_mask(model: str | Mask | None, chosen: Profile, backend: str) -> Mask | None:
+    if backend not in BACKENDS:
+        raise ValueError(f"got backend={backend!r}; choose one of {', '.join(BACKENDS)}")
     if isinstance(model, str) and model == "default":
         model = DEFAULT_MODELS[chosen.name]
     if model is None or (isinstance(model, str) and model == "none"):
         return None
-    mask = model if hasattr(model, "step") else MaskNet(model)
+    mask = model if hasattr(model, "step") else BACKENDS[backend](model)
     if mask.profile != chosen.name:
         raise EdgeEnhanceError(
             f"the model was trained for profile {mask.profile!r}, not {chosen.name!r}; "

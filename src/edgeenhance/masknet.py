@@ -1,6 +1,6 @@
 """Mask networks: a `.tflite` streaming cell, one call per hop. The file's layout is in docs/model-format.md.
 
-    MaskNet(name or path)     load, check, step hop by hop
+    MaskNet(name or path)     load, check, step hop by hop in a TFLite runtime (the extra `litert`)
     read_model                the checked bytes and metadata of a file, without a runtime
     zoo_names · zoo_path      the models that come with the package
     runtime_name              which TFLite runtime is in use
@@ -219,8 +219,8 @@ def _runtime() -> ModuleType:
         except ImportError:
             continue
     raise EdgeEnhanceError(
-        "no TFLite runtime is installed: pip install ai-edge-litert (or tflite-runtime where that has no wheel); "
-        'without one, model="none" runs the beamformer alone'
+        "no TFLite runtime is installed: pip install 'edgeenhance[litert]', or run the model without one: "
+        'backend="native"'
     )
 
 
@@ -272,8 +272,8 @@ def zoo_path(name: str) -> Path:
 
 
 def find_model(model: str | os.PathLike[str]) -> Path:
-    """A zoo name or a path, as a path: what ends in .tflite, has a folder or exists is a path."""
+    """A zoo name or a path, as a path: what ends in .tflite or .eebin, has a folder or exists is a path."""
     path = Path(model)
-    if path.suffix == ".tflite" or len(path.parts) > 1 or path.is_file():
+    if path.suffix in (".tflite", ".eebin") or len(path.parts) > 1 or path.is_file():
         return path
     return zoo_path(str(model))

@@ -6,7 +6,7 @@ import numpy as np
 
 import edgeenhance
 
-heavy = {"torch", "scipy", "pyroomacoustics", "matplotlib", "soundfile", "soxr"}
+heavy = {"torch", "scipy", "pyroomacoustics", "matplotlib", "soundfile", "soxr", "ai_edge_litert", "tflite_runtime"}
 x = np.random.default_rng(0).standard_normal((16000, 4)).astype(np.float32) * 0.05
 enhancer = edgeenhance.Enhancer("bte-2x2", ears="both")
 y = enhancer.process(x)

@@ -259,7 +259,7 @@ def test_arrays_refuses_what_it_does_not_know(run, words):
 def test_info_tells_versions_runtime_and_latency(run):
     code, out, _ = run("info")
     assert code == 0
-    for words in ("NumPy", np.__version__, "TFLite runtime", "CPU", r"assist .* 4 \+ 4 = 8", r"comm .* 16 \+ 16 = 32"):
+    for words in ("NumPy", np.__version__, "native; litert", "CPU", r"assist .* 4 \+ 4 = 8", r"comm .* 16 \+ 16 = 32"):
         assert re.search(words, out), words
 
 
