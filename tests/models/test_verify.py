@@ -30,11 +30,11 @@ def recording(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize(("variant", "least_db"), [("", 30), (":int8", 15)])
-def test_a_zoo_model_is_close_to_its_float_network_at_every_stage(recording, variant, least_db):
+@pytest.mark.parametrize(("variant", "least_db", "stage_db"), [("", 40, 25), (":int8", 20, 15)])
+def test_a_zoo_model_is_close_to_its_float_network_at_every_stage(recording, variant, least_db, stage_db):
     report = run_verify(MODEL + variant, recording)
     assert {"encode", "gru0/z", "h0_next", "h1_next", "decode", "gains"} <= set(report["stages"])
-    assert min(report["snr_db"], *report["stages"].values()) > least_db
+    assert report["snr_db"] > least_db and min(report["stages"].values()) > stage_db
     assert report["snr_db"] == pytest.approx(report["stages"]["gains"], abs=1e-6) and 0 < report["worst"] < 0.2
 
 
