@@ -37,7 +37,7 @@ _PICTURES = {  # in the order in which they are shown; others come last, under t
 }
 _FACT_COLUMNS = 4
 _UNITS = {"db": "dB", "dbfs": "dBFS", "s": "s", "ms": "ms", "m": "m", "deg": "°", "hz": "Hz", "percent": "%"}
-_ACRONYMS = {"snr": "SNR", "rt60": "RT60", "sdr": "SDR"}
+_ACRONYMS = {"snr": "SNR", "rt60": "RT60", "drr": "DRR", "sdr": "SDR"}
 _COLOURS = 8  # of series, in the style sheet; 0 is the baseline's
 
 Results = Mapping[str, Any]
