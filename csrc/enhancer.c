@@ -13,7 +13,6 @@
 
 #include "internal.h"
 
-#define ABSURD 1e6f           /* +120 dBFS: such samples are muted like NaN */
 #define RAMP_HOPS 16          /* strength and cues run through their whole range in this many hops */
 #define BEAM_SECONDS 0.018    /* new weights fade in with this time constant */
 #define SETTLE_HOPS 128       /* after which fixed weights have arrived */
@@ -368,7 +367,7 @@ const float *ee_enhancer_gains(const ee_enhancer *e) { return e ? e->bin_gains :
 static int frame_is_bad(const float *frame, int mics)
 {
     for (int m = 0; m < mics; m++)
-        if (!(fabsf(frame[m]) <= ABSURD)) return 1;
+        if (!(fabsf(frame[m]) <= EE_ABSURD)) return 1;
     return 0;
 }
 

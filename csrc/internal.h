@@ -5,6 +5,7 @@
 #include "edgeenhance.h"
 
 #define EE_ALIGN 16
+#define EE_ABSURD 1e6f /* +120 dBFS: samples beyond are muted like NaN */
 
 /* Hands out aligned pieces of one block of caller memory. With base NULL it only counts. */
 typedef struct {

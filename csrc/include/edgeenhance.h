@@ -36,6 +36,7 @@ extern "C" {
 #define EE_MAX_LOOK_STEPS 16
 #define EE_MIN_FFT 32
 #define EE_MAX_FFT 2048
+#define EE_MAX_RATIO 1024
 
 #define EE_OK 0
 #define EE_ERR_NULL -1     /* a required pointer is NULL */
@@ -66,6 +67,25 @@ const float *ee_stft_window(const ee_stft *stft, int synthesis);  /* 0: analysis
 void ee_stft_analyze(ee_stft *stft, float *history, const float *hop, int stride, float *X);
 /* Overlap-add the spectrum into overlap[synthesis]; write one finished hop. */
 void ee_stft_synthesize(ee_stft *stft, float *overlap, const float *X, float *hop, int stride);
+
+/* ---- streaming resampler (resample.c): 48 kHz to 16, 16 to 44.1, ... ----
+ * Linear phase, for rates whose ratio rate_out : rate_in reduces to two different whole numbers up to EE_MAX_RATIO. The
+ * delay is 16 samples of the lower rate (1 ms at 16 kHz). With half the lower rate as 1: within 0.2 dB up to 0.875
+ * (7 kHz), -60 dB or less from 1.0875 (8.7 kHz) on. So what lies below 0.9125 (7.3 kHz) receives no aliases and makes no
+ * images above -60 dB. */
+
+typedef struct ee_resample ee_resample;
+/* late: a further delay in ticks of 1 / lcm(rate_in, rate_out) s, less than one output sample. It rounds the delay of a
+ * chain up to whole samples; usually 0. */
+size_t ee_resample_size(int rate_in, int rate_out, int channels, int late);
+int ee_resample_init(ee_resample **out, void *memory, size_t bytes, int rate_in, int rate_out, int channels, int late);
+void ee_resample_reset(ee_resample *resample);  /* as after init */
+double ee_resample_latency(const ee_resample *resample);  /* ms from a sound in to the same sound out, exact */
+/* How many frames the next block of `frames` gives. In all, n frames in have given ceil(n * rate_out / rate_in). */
+size_t ee_resample_frames(const ee_resample *resample, size_t frames);
+/* in [frames][channels], out [ee_resample_frames()][channels]; may not overlap. Blocks of any size give the same
+ * samples. NaN, Inf and samples beyond +-1e6 count as 0. */
+int ee_resample_process(ee_resample *resample, const float *in, float *out, size_t frames);
 
 /* ---- bands (bands.c): triangles with centres at `centers` (bins, strictly increasing, first 0, last bins-1) ---- */
 

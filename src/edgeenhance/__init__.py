@@ -7,6 +7,7 @@ from .errors import EdgeEnhanceError
 from .masknet import MaskNet
 from .nativenet import NativeNet
 from .profiles import PROFILES, Profile
+from .resample import Resampler
 
 __version__ = "0.1.0"
 
@@ -20,6 +21,7 @@ __all__ = [
     "NativeNet",
     "PROFILES",
     "Profile",
+    "Resampler",
     "Status",
     "Superdirective",
     "enhance",

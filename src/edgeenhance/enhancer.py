@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +20,14 @@ from .errors import EdgeEnhanceError
 from .kernel import check, lib
 from .masknet import MaskNet
 from .nativenet import NativeNet
-from .profiles import Profile, profile
+from .profiles import Profile
+from .profiles import profile as profile_named
+from .resample import Ends, ratio
 
 BACKENDS = {"native": NativeNet, "litert": MaskNet}  # what runs the mask network: the C engine, a TFLite runtime
 EARS = {"left": ("left",), "right": ("right",), "both": ("left", "right")}
 DEFAULT_MODELS = {"assist": "assist-m", "comm": "comm-m"}
+ABSURD = 1e6  # +120 dBFS: such samples are muted like NaN (csrc/internal.h)
 DEFAULT_BANDS = 64  # without a model: they carry the presence estimate that drives MVDR
 
 
@@ -53,7 +57,9 @@ class Enhancer:
     look : degrees, 0 = front, anticlockwise · strength : 0 (delayed input) .. 1 · ears : "left", "right" or "both"
     cues : 0 .. 1, share of the unprocessed ear under the gains, so that the noise keeps its place
     block : None for blocks of any size, or a multiple of the hop: all blocks are then multiples of the hop, and the
-    delay is one hop less · sample_rate : Hz, must be the profile's
+    delay is one hop less · sample_rate : Hz; others than the profile's, 16000, go through a `Resampler` on
+    the way in and out: 2 ms more, flat to 7 kHz. `block` then counts samples of the stream and is whole hops, too: with
+    "assist" a multiple of 192 at 48 kHz, of 882 at 44.1 kHz
 
     One stream per object; use it from one thread at a time. look, strength and cues can be set while streaming and
     change without a click. Raises ValueError or TypeError for wrong arguments, EdgeEnhanceError for files and models.
@@ -75,13 +81,16 @@ class Enhancer:
         sample_rate: int = 16000,
     ) -> None:
         self.array = array if isinstance(array, MicArray) else MicArray.load(array)
-        self.profile = _profile(profile, sample_rate)
+        self.profile = profile_named(profile)
         self.ears = _ears(ears)
-        self.block = _block(block, self.profile)
+        self.sample_rate = sample_rate
+        self._step = _step(self.profile, sample_rate)
+        self.block = _block(block, self._step, self.profile, sample_rate)
         self._beamformer = _beamformer(beamformer, self.array)
         self._mask = _load_mask(model, self.profile, backend)
         self._look, self._strength, self._cues = _degrees(look), _unit("strength", strength), _unit("cues", cues)
-        self._chain, self._dead = self._start(), 0
+        self._chain, self._dead, self._bad = self._start(), 0, 0
+        self._ends = self._resamplers()
 
     def _start(self) -> Chain:
         centers = self._mask.centers if self._mask else band_centers(DEFAULT_BANDS, self.profile)
@@ -90,6 +99,13 @@ class Enhancer:
             self.profile, self.array.mics, references, self._tables(), centers, self._beamformer, self._mask,
             aligned=self.block is not None, strength=self._strength, cues=self._cues,
         )  # fmt: skip
+
+    def _resamplers(self) -> Ends | None:
+        """Between the stream and the chain, where their rates differ."""
+        inner, delay = self.profile.sample_rate, lib.ee_enhancer_latency(self._chain.state)
+        if self.sample_rate == inner:
+            return None
+        return Ends(self.sample_rate, inner, self.array.mics, len(self.ears), delay)
 
     def _tables(self) -> BeamTables:
         return design(self.array, self._beamformer, self._look, self.profile, self.ears)
@@ -101,7 +117,7 @@ class Enhancer:
         given. Returns (n,) float32, or (n, 2) with ears="both". NaN and Inf frames are muted and leave no trace.
         """
         x = self._samples(x)
-        out = self._chain.process(x)
+        out = self._ends.process(self._muted(x), self._chain.process) if self._ends else self._chain.process(x)
         self._warn_of_dead_mics()
         return out[:, 0] if len(self.ears) == 1 else out
 
@@ -113,15 +129,21 @@ class Enhancer:
             x = x[:, None]
         if x.ndim != 2 or x.shape[1] != mics:
             raise ValueError(f"got samples of shape {x.shape}; array {self.array.name!r} takes (n, {mics})")
-        if self.block is not None and len(x) % self.profile.hop:
+        if self.block is not None and len(x) % self._step:
             raise ValueError(
-                f"got a block of {len(x)} samples; with block={self.block} blocks are multiples of the hop, "
-                f"{self.profile.hop} (block=None takes any size)"
+                f"got a block of {len(x)} samples; with block={self.block} blocks are multiples of "
+                f"{_hops(self._step, self.profile, self.sample_rate)} (block=None takes any size)"
             )
         if x.dtype == np.float32:
             return np.ascontiguousarray(x)
         with np.errstate(over="ignore"):  # float64 beyond float32 becomes Inf, and is muted
             return np.ascontiguousarray(x, np.float32)
+
+    def _muted(self, x: np.ndarray) -> np.ndarray:
+        """x with zeros for its bad frames, as the kernel has it: a filter before it would spread them."""
+        bad = ~(np.abs(x) <= ABSURD).all(axis=1)
+        self._bad += int(bad.sum())
+        return np.where(bad[:, None], np.float32(0), x) if bad.any() else x
 
     def _warn_of_dead_mics(self) -> None:
         dead = self._chain.status.dead_mics
@@ -137,22 +159,25 @@ class Enhancer:
     def reset(self) -> None:
         """Forget the signal: as new. look, strength and cues stay."""
         check(lib.ee_enhancer_reset(self._chain.state))
-        self._dead = 0
+        self._dead = self._bad = 0
+        if self._ends:
+            self._ends.reset()
         if self._mask:
             self._mask.reset()
 
     @property
     def latency(self) -> int:
         """Delay of the stream in samples: output sample t + latency belongs to input sample t."""
-        return lib.ee_enhancer_latency(self._chain.state)
+        return self._ends.latency if self._ends else lib.ee_enhancer_latency(self._chain.state)
 
     def latency_ms(self, block: int | None = None) -> float:
         """Delay in milliseconds from sound in to sound out with blocks of `block` samples: stream plus one block.
 
-        Without `block`: the one given at construction, else one hop. Sound card buffers and drivers come on top.
+        Without `block`: the one given at construction, else one hop. Resampling counts; sound card buffers and drivers
+        come on top.
         """
-        block = block or self.block or self.profile.hop
-        return 1000 * (self.latency + block) / self.profile.sample_rate
+        block = block or self.block or self.profile.hop * self.sample_rate / self.profile.sample_rate
+        return 1000 * (self.latency + block) / self.sample_rate
 
     @property
     def look(self) -> float:
@@ -192,7 +217,7 @@ class Enhancer:
     def status(self) -> Status:
         status = self._chain.status
         look = self._look + LOOK_STEP * status.look_steps
-        return Status(status.hops, status.bad_frames, self._bits(status.dead_mics), status.gain, look)
+        return Status(status.hops, self._bad + status.bad_frames, self._bits(status.dead_mics), status.gain, look)
 
     def __repr__(self) -> str:
         model = getattr(self._mask, "name", "none") if self._mask else "none"
@@ -243,28 +268,30 @@ def _fit(x: np.ndarray, n: int) -> np.ndarray:
     return np.concatenate([x[:n], np.zeros((n - len(x[:n]), *x.shape[1:]), x.dtype)])
 
 
-def _profile(name: str | Profile, sample_rate: int) -> Profile:
-    chosen = profile(name)
-    if sample_rate != chosen.sample_rate:
-        raise ValueError(
-            f"got a stream of {sample_rate} Hz; profile {chosen.name!r} runs at {chosen.sample_rate} Hz: "
-            "resample the stream, or use enhance() for whole recordings at other rates"
-        )
-    return chosen
-
-
 def _ears(ears: str) -> tuple[str, ...]:
     if ears not in EARS:
         raise ValueError(f"got ears={ears!r}; choose one of {', '.join(EARS)}")
     return EARS[ears]
 
 
-def _block(block: int | None, chosen: Profile) -> int | None:
-    if block is not None and (not isinstance(block, (int, np.integer)) or block <= 0 or block % chosen.hop):
-        raise ValueError(
-            f"got block={block!r}; pass a multiple of the hop ({chosen.hop} samples in profile {chosen.name!r}), "
-            "or None for blocks of any size"
-        )
+def _step(chosen: Profile, sample_rate: int) -> int:
+    """The least whole number of samples of the stream that is a whole number of hops."""
+    if sample_rate == chosen.sample_rate:
+        return chosen.hop
+    up, down = ratio(sample_rate, chosen.sample_rate)
+    return down * (chosen.hop // math.gcd(chosen.hop, up))
+
+
+def _hops(step: int, chosen: Profile, sample_rate: int) -> str:
+    hops = step * chosen.sample_rate // (sample_rate * chosen.hop)
+    what = "the hop" if hops == 1 else f"{hops} hops"
+    return f"{what}, {step} samples in profile {chosen.name!r} at {sample_rate} Hz"
+
+
+def _block(block: int | None, step: int, chosen: Profile, sample_rate: int) -> int | None:
+    if block is not None and (not isinstance(block, (int, np.integer)) or block <= 0 or block % step):
+        hops = _hops(step, chosen, sample_rate)
+        raise ValueError(f"got block={block!r}; pass a multiple of {hops}, or None for blocks of any size")
     return block
 
 

@@ -1,6 +1,6 @@
 /*
- * bits.c: runs the whole chain on fixed pseudo-random input and prints a hash of the output's bits. The exact build
- * (-ffp-contract=off) prints the same line on every platform.
+ * bits.c: runs the whole chain and a resampler on fixed pseudo-random input and prints a hash of the output's bits. The
+ * exact build (-ffp-contract=off) prints the same line on every platform.
  */
 #include <stdio.h>
 
@@ -30,6 +30,15 @@ static int mask(void *user, const int16_t *features, int16_t *gains)
     return 0;
 }
 
+static uint32_t hash_of(uint32_t hash, const float *samples, int count)
+{
+    for (int i = 0; i < count; i++) {
+        union { float value; uint32_t bits; } sample = {samples[i]};
+        hash = (hash ^ sample.bits) * 16777619u;
+    }
+    return hash;
+}
+
 int main(void)
 {
     int16_t memory[BANDS] = {0};
@@ -54,11 +63,13 @@ int main(void)
     ee_enhancer *e = NULL;
     if (ee_enhancer_init(&e, start, sizeof memory_block - 16, &c, &beam)) return 1;
     if (ee_enhancer_process(e, in, out, FRAMES)) return 1;
-    uint32_t hash = 2166136261u;
-    for (int i = 0; i < FRAMES * 2; i++) {
-        union { float value; uint32_t bits; } sample = {out[i]};
-        hash = (hash ^ sample.bits) * 16777619u;
-    }
-    printf("%08x %.9g %.9g\n", (unsigned)hash, (double)out[FRAMES], (double)out[2 * FRAMES - 1]);
+    uint32_t hash = hash_of(2166136261u, out, FRAMES * 2);
+    float middle = out[FRAMES], last = out[2 * FRAMES - 1];
+    ee_resample *r = NULL;
+    if (ee_resample_init(&r, start, sizeof memory_block - 16, 44100, 16000, MICS, 1)) return 1;
+    int made = (int)ee_resample_frames(r, FRAMES);
+    if (made * MICS > FRAMES * 2 || ee_resample_process(r, in, out, FRAMES)) return 1;
+    hash = hash_of(hash, out, made * MICS);
+    printf("%08x %.9g %.9g\n", (unsigned)hash, (double)middle, (double)last);
     return 0;
 }

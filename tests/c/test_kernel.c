@@ -239,10 +239,73 @@ static void test_failing_mask_and_aligned_blocks(void)
     free(memory);
 }
 
+static ee_resample *make_resample(int rate_in, int rate_out, int channels, void **memory)
+{
+    size_t size = ee_resample_size(rate_in, rate_out, channels, 0);
+    ee_resample *r = NULL;
+    *memory = block(size);
+    CHECK("resampler starts", ee_resample_init(&r, *memory, size, rate_in, rate_out, channels, 0) == EE_OK);
+    return r;
+}
+
+static void test_resampler_gives_the_same_samples_in_any_blocks(int rate_in, int rate_out, int channels)
+{
+    enum { IN = 3000 };
+    size_t wanted = ((size_t)IN * (size_t)rate_out + (size_t)rate_in - 1) / (size_t)rate_in;
+    size_t values = wanted * (size_t)channels, made = 0;
+    float *in = must(malloc((size_t)IN * (size_t)channels * sizeof(float)));
+    float *whole = must(malloc(values * sizeof(float))), *parts = must(malloc(values * sizeof(float)));
+    void *memory;
+    ee_resample *r = make_resample(rate_in, rate_out, channels, &memory);
+    for (int i = 0; i < IN * channels; i++) in[i] = random_sample();
+    CHECK("the number stated", ee_resample_frames(r, IN) == wanted);
+    CHECK("one block", ee_resample_process(r, in, whole, IN) == EE_OK);
+    ee_resample_reset(r);
+    for (size_t at = 0, n = 0; at < IN; at += n) {
+        n = (size_t)(fabsf(random_sample()) * 1000.0f);
+        n = n < IN - at ? n : IN - at;
+        size_t frames = ee_resample_frames(r, n), from = at * (size_t)channels, to = made * (size_t)channels;
+        CHECK("a block", ee_resample_process(r, in + from, parts + to, n) == EE_OK);
+        made += frames;
+    }
+    CHECK("as many samples", made == wanted);
+    CHECK("the same samples", memcmp(whole, parts, values * sizeof(float)) == 0);
+    free(memory), free(in), free(whole), free(parts);
+}
+
+static void test_resampler_latency_and_bad_samples(void)
+{
+    float in[960] = {0}, out[320];
+    void *memory;
+    ee_resample *r = make_resample(48000, 16000, 1, &memory);
+    int peak = 0;
+    in[300] = 1.0f, in[700] = NAN, in[701] = INFINITY, in[702] = -3e38f;
+    CHECK("a block", ee_resample_process(r, in, out, 960) == EE_OK);
+    for (int i = 0; i < 320; i++) {
+        peak = fabsf(out[i]) > fabsf(out[peak]) ? i : peak;
+        CHECK("bad samples count as zero", i < 140 ? isfinite(out[i]) : out[i] == 0.0f);
+    }
+    CHECK("latency", ee_resample_latency(r) == 1.0 && peak == 100 + 16);
+    CHECK("no input", ee_resample_process(r, NULL, out, 1) == EE_ERR_NULL);
+    CHECK("nothing to do", ee_resample_process(r, NULL, NULL, 0) == EE_OK);
+    CHECK("too little memory", ee_resample_init(&r, memory, 64, 48000, 16000, 1, 0) == EE_ERR_MEMORY);
+    CHECK("equal rates", ee_resample_size(16000, 16000, 1, 0) == 0);
+    CHECK("no rate", ee_resample_size(0, 16000, 1, 0) == 0 && ee_resample_size(16000, -1, 1, 0) == 0);
+    CHECK("odd ratio", ee_resample_size(44099, 16000, 1, 0) == 0);
+    CHECK("channels", ee_resample_size(48000, 16000, 0, 0) == 0 && ee_resample_size(48000, 16000, 17, 0) == 0);
+    CHECK("late", ee_resample_size(48000, 16000, 1, 3) == 0 && ee_resample_size(48000, 16000, 1, 2) > 0);
+    free(memory);
+}
+
 int main(void)
 {
     make_tables();
     test_fft();
+    test_resampler_gives_the_same_samples_in_any_blocks(48000, 16000, 4);
+    test_resampler_gives_the_same_samples_in_any_blocks(16000, 44100, 2);
+    test_resampler_gives_the_same_samples_in_any_blocks(44100, 16000, EE_MAX_MICS);
+    test_resampler_gives_the_same_samples_in_any_blocks(8000, 16000, 1);
+    test_resampler_latency_and_bad_samples();
     test_memory_and_configuration();
     for (int beamformer = EE_BEAM_FIXED; beamformer <= EE_BEAM_MVDR; beamformer++) {
         test_any_block_size_gives_the_same_samples(beamformer);
