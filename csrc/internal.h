@@ -2,7 +2,14 @@
 #ifndef EE_INTERNAL_H
 #define EE_INTERNAL_H
 
+/* The shared library exports what the public header declares; the rest is hidden (CMakeLists.txt). */
+#ifdef EE_SHARED
+#pragma GCC visibility push(default)
+#endif
 #include "edgeenhance.h"
+#ifdef EE_SHARED
+#pragma GCC visibility pop
+#endif
 
 #define EE_ALIGN 16
 #define EE_ABSURD 1e6f /* +120 dBFS: samples beyond are muted like NaN */

@@ -65,7 +65,7 @@ class Chain:
 
     references : reference microphone of each ear, one or two · tables : of `beamform.design` · centers : of the bands
     mask : called once per hop, or None for the beam alone · aligned : blocks are whole hops, at one hop less delay
-    state : the kernel's pointer, for its setters
+    state : the kernel's pointer, for its setters · config : its ee_config
     """
 
     def __init__(
@@ -87,13 +87,13 @@ class Chain:
         self._mask = mask  # the kernel points into a native one
         self._call = _MaskCall(mask) if mask and not hasattr(mask, "kernel_mask") else None
         self._handle = ffi.new_handle(self._call)
-        config = self._config(profile, mics, references, beamformer)
+        self.config = config = self._config(profile, mics, references, beamformer)
         config.aligned, config.strength, config.cues = aligned, strength, cues
         size = lib.ee_enhancer_size(config)
         if not size:
             raise EdgeEnhanceError("the kernel refused the configuration; array, profile and model do not fit together")
         self._memory, start = aligned_memory(size)
-        out, (beam, _keep) = ffi.new("ee_enhancer **"), _kernel_tables(tables)
+        out, (beam, _keep) = ffi.new("ee_enhancer **"), _kernel_beam(tables)
         check(lib.ee_enhancer_init(out, start, size, config, beam))
         self.state = out[0]
         self._status = ffi.new("ee_status *")
@@ -128,7 +128,7 @@ class Chain:
 
     def set_tables(self, tables: BeamTables) -> None:
         """Steer elsewhere, without a click."""
-        beam, _keep = _kernel_tables(tables)
+        beam, _keep = _kernel_beam(tables)
         check(lib.ee_enhancer_set_beam(self.state, beam))
 
     @property
@@ -157,13 +157,16 @@ class Chain:
         return np.frombuffer(ffi.buffer(table(self.state), 4 * math.prod(shape)), np.float32).reshape(shape)
 
 
-def _kernel_tables(tables: BeamTables) -> tuple[Any, list[np.ndarray]]:
-    """The kernel's layout of the tables, and the arrays that must outlive the call; the kernel copies them."""
-    beam, keep = ffi.new("ee_beam *"), []
-    for name in ("weights", "noise", "sum", "steering", "ear", "turn", "prior"):
-        table = getattr(tables, name)
-        if table is None:
-            continue
-        keep.append(pack_hermitian(table) if name == "prior" else to_planar(table.T))
-        setattr(beam, name, pointer(keep[-1]))
+def kernel_tables(tables: BeamTables) -> dict[str, np.ndarray]:
+    """The tables that there are, by their names in ee_beam, in the kernel's layout : float32."""
+    names = ("weights", "noise", "sum", "steering", "ear", "turn", "prior")
+    given = {name: getattr(tables, name) for name in names if getattr(tables, name) is not None}
+    return {name: pack_hermitian(t) if name == "prior" else to_planar(t.T) for name, t in given.items()}
+
+
+def _kernel_beam(tables: BeamTables) -> tuple[Any, dict[str, np.ndarray]]:
+    """An ee_beam, and the arrays that must outlive the call; the kernel copies them."""
+    beam, keep = ffi.new("ee_beam *"), kernel_tables(tables)
+    for name, table in keep.items():
+        setattr(beam, name, pointer(table))
     return beam, keep

@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_train,
         _add_quantize,
         _add_compile,
+        _add_export,
         _add_verify,
         _add_data,
     )
@@ -92,16 +93,20 @@ def _add_enhance(commands: Any) -> None:
     p.add_argument("input", metavar="IN.wav")
     p.add_argument("-o", "--output", required=True, metavar="OUT.wav")
     p.add_argument("--array", metavar="NAME|FILE.toml", help="where the recording is from; default for 1 channel: mono")
+    _add_settings(p)
+    p.add_argument("--backend", default="native", metavar="NAME", help="what runs the model: native (default), litert")
+    p.add_argument("--look", type=float, default=0.0, metavar="DEG", help="talker's direction; 0 front, 90 left")
+    p.add_argument("--channels", type=_channels, metavar="1,3,2,4", help="file channels in the array's order")
+    p.set_defaults(run=_enhance)
+
+
+def _add_settings(p: argparse.ArgumentParser) -> None:
     p.add_argument("--profile", default="assist", metavar="NAME", help=f"{' or '.join(PROFILES)} (default: assist)")
     p.add_argument("--beamformer", default="mvdr", metavar="NAME", help=f"{', '.join(BEAMFORMERS)} (default: mvdr)")
     p.add_argument("--model", default="default", metavar="NAME|FILE", help="or none (default: the profile's own)")
-    p.add_argument("--backend", default="native", metavar="NAME", help="what runs the model: native (default), litert")
-    p.add_argument("--look", type=float, default=0.0, metavar="DEG", help="talker's direction; 0 front, 90 left")
     p.add_argument("--strength", type=float, default=1.0, metavar="S", help="0 (input) to 1 (full enhancement)")
     p.add_argument("--ears", default="left", choices=("left", "right", "both"))
     p.add_argument("--cues", type=float, default=0.0, metavar="C", help="0 to 1: how much the noise keeps its place")
-    p.add_argument("--channels", type=_channels, metavar="1,3,2,4", help="file channels in the array's order")
-    p.set_defaults(run=_enhance)
 
 
 def _enhance(args: argparse.Namespace) -> None:
@@ -496,6 +501,31 @@ def _compile(args: argparse.Namespace) -> None:
         print(f"{args.output}: {size}")
     if args.c:
         print(f"{args.c}: {write_c(net.program, args.c)}, {size}")
+
+
+def _add_export(commands: Any) -> None:
+    p = commands.add_parser("export", help="write an enhancer as C source: network, tables of the array, settings")
+    p.add_argument("-o", "--output", required=True, metavar="DIR", help="folder for NAME.h and NAME.c")
+    p.add_argument("--name", default="ee_setup", metavar="NAME", help="of the files and in them (default: ee_setup)")
+    p.add_argument("--array", default="mono", metavar="NAME|FILE.toml", help="default: mono")
+    _add_settings(p)
+    p.add_argument(
+        "--look", type=float, nargs="+", default=[0.0], metavar="DEG",
+        help="directions to choose from, the first one at the start; 0 front (default), 90 left",
+    )  # fmt: skip
+    p.add_argument("--block", type=_positive, metavar="N", help="blocks are multiples of the hop; default: any size")
+    p.set_defaults(run=_export)
+
+
+def _export(args: argparse.Namespace) -> None:
+    from .enhancer import Enhancer
+    from .export import write_setup
+
+    names = ("profile", "beamformer", "model", "strength", "ears", "cues", "block")
+    settings = {name: getattr(args, name) for name in names}
+    enhancer = Enhancer(args.array, look=args.look[0], **settings)
+    for path in write_setup(enhancer, args.output, args.look, args.name):
+        print(f"{path}: {path.stat().st_size} bytes")
 
 
 def _add_verify(commands: Any) -> None:

@@ -475,14 +475,19 @@ def write_program(content: bytes, path: str | os.PathLike[str]) -> None:
         temporary.write_bytes(content)
 
 
+def c_array(content: bytes, declared: str) -> str:
+    """C text that defines the program as an array of words, declared as "const uint32_t name"."""
+    words = [f"0x{word:08x}u" for (word,) in struct.iter_unpack("<I", content)]
+    lines = [", ".join(words[n : n + 8]) for n in range(0, len(words), 8)]
+    text = f"/* {len(content)} bytes, for ee_net_init on a little-endian machine */\n"
+    return text + f"{declared}[{len(words)}] = {{\n    " + ",\n    ".join(lines) + ",\n};\n"
+
+
 def write_c(content: bytes, path: str | os.PathLike[str]) -> str:
     """The program as C source, an array of 4-byte aligned words named after the file; returns that name."""
     name = re.sub(r"\W", "_", Path(path).stem, flags=re.ASCII)
     name = f"_{name}"[name[:1].isalpha() :]
-    words = [f"0x{word:08x}u" for (word,) in struct.iter_unpack("<I", content)]
-    lines = [", ".join(words[n : n + 8]) for n in range(0, len(words), 8)]
-    text = f"#include <stdint.h>\n\n/* {len(content)} bytes, for ee_net_init on a little-endian machine */\n"
-    text += f"const uint32_t {name}[{len(words)}] = {{\n    " + ",\n    ".join(lines) + ",\n};\n"
+    text = "#include <stdint.h>\n\n" + c_array(content, f"const uint32_t {name}")
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="ascii")
     return name
