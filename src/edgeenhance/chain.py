@@ -65,7 +65,7 @@ class Chain:
 
     references : reference microphone of each ear, one or two · tables : of `beamform.design` · centers : of the bands
     mask : called once per hop, or None for the beam alone · aligned : blocks are whole hops, at one hop less delay
-    state : the kernel's pointer, for its setters
+    state : the kernel's pointer, for its setters · config : the kernel's ee_config
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class Chain:
         self._handle = ffi.new_handle(self._call)
         config = self._config(profile, mics, references, beamformer)
         config.aligned, config.strength, config.cues = aligned, strength, cues
+        self.config = config
         size = lib.ee_enhancer_size(config)
         if not size:
             raise EdgeEnhanceError("the kernel refused the configuration; array, profile and model do not fit together")
@@ -157,13 +158,16 @@ class Chain:
         return np.frombuffer(ffi.buffer(table(self.state), 4 * math.prod(shape)), np.float32).reshape(shape)
 
 
-def _kernel_tables(tables: BeamTables) -> tuple[Any, list[np.ndarray]]:
-    """The kernel's layout of the tables, and the arrays that must outlive the call; the kernel copies them."""
-    beam, keep = ffi.new("ee_beam *"), []
-    for name in ("weights", "noise", "sum", "steering", "ear", "turn", "prior"):
-        table = getattr(tables, name)
-        if table is None:
-            continue
-        keep.append(pack_hermitian(table) if name == "prior" else to_planar(table.T))
-        setattr(beam, name, pointer(keep[-1]))
-    return beam, keep
+def kernel_arrays(tables: BeamTables) -> dict[str, np.ndarray]:
+    """The tables that there are in the kernel's layout, by their names in ee_beam."""
+    names = ("weights", "noise", "sum", "steering", "ear", "turn", "prior")
+    given = {name: table for name in names if (table := getattr(tables, name)) is not None}
+    return {name: pack_hermitian(table) if name == "prior" else to_planar(table.T) for name, table in given.items()}
+
+
+def _kernel_tables(tables: BeamTables) -> tuple[Any, dict[str, np.ndarray]]:
+    """ee_beam, and the arrays that must outlive the call; the kernel copies them."""
+    beam, arrays = ffi.new("ee_beam *"), kernel_arrays(tables)
+    for name, array in arrays.items():
+        setattr(beam, name, pointer(array))
+    return beam, arrays
