@@ -3,8 +3,8 @@
  */
 #include "board.h"
 
-#ifndef TICKS_TO_COUNTS
-#define TICKS_TO_COUNTS(ticks) (ticks)
+#ifndef COUNTS_PER_TICK
+#define COUNTS_PER_TICK 1 /* of SysTick; in emulation instructions per tick */
 #endif
 #define REGISTER(address) (*(volatile uint32_t *)(address))
 #define SYSTICK_CONTROL REGISTER(0xe000e010u)
@@ -42,7 +42,7 @@ void board_start_clock(void)
     SYSTICK_CONTROL = 5; /* on, the core's clock */
 }
 
-uint32_t board_clock(void) { return (uint32_t)TICKS_TO_COUNTS((SYSTICK_LARGEST - SYSTICK_VALUE) & SYSTICK_LARGEST); }
+uint32_t board_clock(void) { return (uint32_t)(((SYSTICK_LARGEST - SYSTICK_VALUE) & SYSTICK_LARGEST) * COUNTS_PER_TICK); }
 
 uint32_t board_stack_used(void)
 {
