@@ -9,7 +9,10 @@
 
 #include "internal.h"
 
-#if defined(__ARM_FEATURE_DSP) && !defined(__ARM_NEON) && !defined(__ARM_FEATURE_MVE) /* Cortex-M4, M7, M33 */
+#if defined(__ARM_FEATURE_MVE) /* Cortex-M55 */
+#include <arm_mve.h>
+#define EE_HELIUM 1
+#elif defined(__ARM_FEATURE_DSP) && !defined(__ARM_NEON) /* Cortex-M4, M7, M33 */
 #include <arm_acle.h>
 #define EE_DSP 1
 #endif

@@ -29,8 +29,11 @@ static inline int16_t EE_OPS(clamp)(int32_t x, int32_t low, int32_t high)
 
 static int32_t EE_OPS(dot)(const int8_t *w, const int16_t *x, uint32_t count)
 {
-    uint32_t sum = 0;
-    for (uint32_t i = 0; i < count; i++) sum += (uint32_t)((int32_t)w[i] * x[i]);
+    uint32_t sum = 0, i = 0;
+#ifdef EE_HELIUM
+    for (; i + 8 <= count; i += 8) sum = (uint32_t)vmladavaq_s16((int32_t)sum, vldrbq_s16(w + i), vldrhq_s16(x + i));
+#endif
+    for (; i < count; i++) sum += (uint32_t)((int32_t)w[i] * x[i]);
     return (int32_t)sum;
 }
 

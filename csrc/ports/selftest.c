@@ -15,7 +15,7 @@
 #define TOLERANCE 1e-4f
 #endif
 
-enum { HOP = GOLDEN_HOP, BINS = GOLDEN_BINS, ALIGN = 16 };
+enum { HOP = GOLDEN_HOP, BINS = GOLDEN_BINS, ALIGN = 16, SHOWN = 4, SHOWN_FROM = 300 };
 
 typedef struct {
     uint32_t total, worst, calls;
@@ -54,7 +54,7 @@ static void print_sample(float x)
 
 typedef struct {
     uint32_t hash, count;
-    float largest, first[4];
+    float largest, shown[SHOWN];
 } comparison;
 
 static void compare(comparison *c, float here, float there)
@@ -62,7 +62,7 @@ static void compare(comparison *c, float here, float there)
     union { float value; uint32_t bits; } sample = {here};
     float difference = fabsf(here - there);
     if (!c->count) c->hash = 2166136261u;
-    if (c->count < 4) c->first[c->count] = here;
+    if (c->count - SHOWN_FROM < SHOWN) c->shown[c->count - SHOWN_FROM] = here;
     c->count++;
     c->hash = (c->hash ^ sample.bits) * 16777619u;
     if (!(difference <= c->largest)) c->largest = difference;
@@ -73,10 +73,9 @@ static void judge(const char *name, const comparison *c, uint32_t hash, float to
     int ok = c->largest <= tolerance && (tolerance > 0.0f || c->hash == hash);
     failures += !ok;
     board_print(name);
-    board_print(": first (1e-6)");
-    for (int i = 0; i < 4; i++) print_sample(c->first[i]);
-    board_print(", largest difference (1e-6)");
-    print_sample(c->largest);
+    board_print(": values (1e-6)");
+    for (int i = 0; i < SHOWN; i++) print_sample(c->shown[i]);
+    print_named(", largest difference (1e-9) ", (uint32_t)(c->largest < 1.0f ? c->largest * 1e9f : 1e9f));
     board_print(c->hash == hash ? ", bits equal" : ", bits differ");
     board_print(ok ? ": OK\n" : ": NOT OK\n");
 }

@@ -28,7 +28,7 @@ from .profiles import PROFILES, Profile
 CHAINS = {"two": ("bte-1x2", ("left",)), "four": ("bte-2x2", ("left", "right"))}  # array, ears
 STFT_HOPS = 64
 NET_HOPS = 100
-TALKER, OTHER = 0.0, -70.0  # degrees
+LOOK, TALKER, OTHER = 0.0, 15.0, -70.0  # degrees: the beam has to follow the talker
 _CHAIN = """typedef struct {
     const ee_config *config;
     const ee_beam *beam;
@@ -39,7 +39,7 @@ _CHAIN = """typedef struct {
 
 
 def sound(array: MicArray, profile: Profile) -> np.ndarray:
-    """A second : (n, mics) int16. Syllables of a buzz in front, hiss from the side, and a little of the microphones."""
+    """A second : (n, mics) int16. Syllables of a buzz near the front, hiss from the side, and a little of the microphones."""
     n, rng = profile.sample_rate, np.random.default_rng(1)
     time = np.arange(n) / n
     buzz = sum(np.sin(2 * np.pi * (120 * time + 2 * np.sin(3 * time)) * k) / k for k in range(1, 31))
@@ -128,7 +128,7 @@ def c_header(model: str) -> str:
     chains, memory = [], {}
     for name, array in arrays.items():
         beamformer, ears = Mvdr(), CHAINS[name][1]
-        tables = design(array, beamformer, TALKER, profile, ears)
+        tables = design(array, beamformer, LOOK, profile, ears)
         references = [array.ear(ear) for ear in ears]
         net.reset()
         chain = Chain(profile, array.mics, references, tables, net.centers, beamformer, net, aligned=True)
