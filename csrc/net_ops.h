@@ -1,6 +1,7 @@
 /*
  * net_ops.h: the arithmetic of a network program. net.c includes it once per instruction set, with EE_OPS(name) giving
- * each copy its own names: plain loops that compilers vectorize, integers only, so every copy gives the same bits.
+ * each copy its own names: plain loops that compilers vectorize, but for the sums of products on Cortex-M. Integers only,
+ * so every copy gives the same bits.
  *
  * The integers are those of TFLite's builtin kernels. x * multiplier / 2^(31 + shift) is rounded twice: to 31 bits, then
  * by the shift, where matrix products round a half up and everything else away from zero.
@@ -52,22 +53,27 @@ static inline int32_t EE_OPS(four)(const int8_t *w, int16x2_t even, int16x2_t od
     return __smlad(__sxtb16((int8x4_t)(word >> 8)), odd, __smlad(__sxtb16((int8x4_t)word), even, sum));
 }
 
-/* Four rows share their inputs. */
+/* Four rows, of which two begin at w and two at v, share their inputs. */
 static void EE_OPS(dots)(const int8_t *w, const int16_t *x, uint32_t count, int32_t sums[4])
 {
-    uint32_t i = 0;
+    const int8_t *v = w + 2 * count;
+    const int16_t *last = x + count / 4 * 4, *end = x + count;
     int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-    for (; i + 4 <= count; i += 4, w += 4) {
-        uint32_t low = EE_OPS(word)(x + i), high = EE_OPS(word)(x + i + 2);
+    for (; x < last; x += 4, w += 4, v += 4) {
+        uint32_t low = EE_OPS(word)(x), high = EE_OPS(word)(x + 2);
         int16x2_t even = (int16x2_t)((low & 0xffffu) | high << 16), odd = (int16x2_t)(low >> 16 | (high & 0xffff0000u));
         s0 = EE_OPS(four)(w, even, odd, s0);
         s1 = EE_OPS(four)(w + count, even, odd, s1);
-        s2 = EE_OPS(four)(w + 2 * count, even, odd, s2);
-        s3 = EE_OPS(four)(w + 3 * count, even, odd, s3);
+        s2 = EE_OPS(four)(v, even, odd, s2);
+        s3 = EE_OPS(four)(v + count, even, odd, s3);
+    }
+    for (; x < end; x++, w++, v++) {
+        s0 = (int32_t)((uint32_t)s0 + (uint32_t)(w[0] * *x));
+        s1 = (int32_t)((uint32_t)s1 + (uint32_t)(w[count] * *x));
+        s2 = (int32_t)((uint32_t)s2 + (uint32_t)(v[0] * *x));
+        s3 = (int32_t)((uint32_t)s3 + (uint32_t)(v[count] * *x));
     }
     sums[0] = s0, sums[1] = s1, sums[2] = s2, sums[3] = s3;
-    for (; i < count; i++, w++)
-        for (uint32_t r = 0; r < 4; r++) sums[r] = (int32_t)((uint32_t)sums[r] + (uint32_t)((int32_t)w[r * count] * x[i]));
 }
 #endif
 

@@ -39,7 +39,7 @@ _CHAIN = """typedef struct {
 
 
 def sound(array: MicArray, profile: Profile) -> np.ndarray:
-    """A second : (n, mics) int16. Syllables of a buzz near the front, hiss from the side, and a little of the microphones."""
+    """A second : (n, mics) int16. Syllables near the front, hiss from the side, and a little of the microphones."""
     n, rng = profile.sample_rate, np.random.default_rng(1)
     time = np.arange(n) / n
     buzz = sum(np.sin(2 * np.pi * (120 * time + 2 * np.sin(3 * time)) * k) / k for k in range(1, 31))
