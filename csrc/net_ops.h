@@ -94,7 +94,8 @@ static void EE_OPS(dense)(const ee_op *op, const int8_t *weights, const int32_t 
         for (uint32_t i = 0; i < 4; i++) out[r + i] = EE_OPS(row)(op, table, r + i, sums[i]);
     }
 #endif
-    for (; r < op->count; r++) out[r] = EE_OPS(row)(op, table, r, EE_OPS(dot)(weights + (size_t)r * op->cols, x, op->cols));
+    for (; r < op->count; r++)
+        out[r] = EE_OPS(row)(op, table, r, EE_OPS(dot)(weights + (size_t)r * op->cols, x, op->cols));
 }
 
 /* ---- sums and products ---- */

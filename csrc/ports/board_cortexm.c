@@ -1,5 +1,5 @@
 /*
- * board_cortexm.c: from reset to main on any Cortex-M with a floating-point unit; text goes to the debugger (semihosting).
+ * board_cortexm.c: from reset to main on a Cortex-M with a floating-point unit; text goes to the debugger (semihosting).
  */
 #include "board.h"
 
@@ -16,7 +16,8 @@
 #define EXITED 0x20026u /* ADP_Stopped_ApplicationExit */
 #define UNUSED_STACK 0x5a5a5a5au
 
-extern uint32_t data_start[], data_end[], data_load[], bss_start[], bss_end[], stack_limit[], stack_top[]; /* sections.ld */
+/* sections.ld */
+extern uint32_t data_start[], data_end[], data_load[], bss_start[], bss_end[], stack_limit[], stack_top[];
 int main(void);
 
 static void semihost(uint32_t operation, const void *argument)
@@ -42,7 +43,10 @@ void board_start_clock(void)
     SYSTICK_CONTROL = 5; /* on, the core's clock */
 }
 
-uint32_t board_clock(void) { return (uint32_t)(((SYSTICK_LARGEST - SYSTICK_VALUE) & SYSTICK_LARGEST) * COUNTS_PER_TICK); }
+uint32_t board_clock(void)
+{
+    return (uint32_t)(((SYSTICK_LARGEST - SYSTICK_VALUE) & SYSTICK_LARGEST) * COUNTS_PER_TICK);
+}
 
 uint32_t board_stack_used(void)
 {
@@ -75,10 +79,11 @@ static void fault(void)
 
 /* A product adds its interrupts, or takes its vendor's table. */
 __attribute__((section(".vectors"), used)) static void (*const vectors[16])(void) = {
-    (void (*)(void))stack_top, reset, fault, fault, fault, fault, fault, fault, fault, fault, fault, fault, fault, fault, fault, fault,
+    (void (*)(void))stack_top, reset, fault, fault, fault, fault, fault, fault,
+    fault, fault, fault, fault, fault, fault, fault, fault,
 };
 
-#ifdef BOOT_BLOCK /* what the RP2350's ROM looks for in the first 4 kB: an image for its ARM cores (data sheet, 5.9.5.1) */
+#ifdef BOOT_BLOCK /* the RP2350's ROM looks for it in the first 4 kB: an image for ARM (data sheet, 5.9.5.1) */
 __attribute__((section(".boot_block"), used)) static const uint32_t boot_block[5] = {
     0xffffded3u, 0x10210142u, 0x000001ffu, 0, 0xab123579u,
 };

@@ -179,7 +179,7 @@ static void test_chain(const golden_chain *golden)
     ee_net *net = make_net();
     config.mask = counted_net_step, config.mask_user = net;
     size_t size = ee_enhancer_size(&config);
-    print_named("", (uint32_t)config.mics), print_named(" microphones, ", (uint32_t)config.ears), board_print(" ears\n");
+    print_number((uint32_t)config.mics), print_named(" microphones, ", (uint32_t)config.ears), board_print(" ears\n");
     require("enhancer", ee_enhancer_init(&e, aligned(memory_block.bytes), GOLDEN_MEMORY, &config, golden->beam));
     memset(&of_network, 0, sizeof of_network);
     for (int at = 0; e && at < GOLDEN_FRAMES; at += HOP) {
