@@ -9,6 +9,14 @@
 
 #include "internal.h"
 
+#if defined(__ARM_FEATURE_MVE) /* Cortex-M55 */
+#include <arm_mve.h>
+#define EE_HELIUM 1
+#elif defined(__ARM_FEATURE_DSP) && !defined(__ARM_NEON) /* Cortex-M4, M7, M33 */
+#include <arm_acle.h>
+#define EE_DSP 1
+#endif
+
 #define VERSION 1
 #define MOST_ELEMENTS (1u << 16)  /* of a tensor */
 #define MOST_OPS 4096u

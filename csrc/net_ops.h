@@ -1,20 +1,27 @@
 /*
  * net_ops.h: the arithmetic of a network program. net.c includes it once per instruction set, with EE_OPS(name) giving
- * each copy its own names: plain loops that compilers vectorize, integers only, so every copy gives the same bits.
+ * each copy its own names: plain loops that compilers vectorize, but for the sums of products on Cortex-M. Integers only,
+ * so every copy gives the same bits.
  *
  * The integers are those of TFLite's builtin kernels. x * multiplier / 2^(31 + shift) is rounded twice: to 31 bits, then
  * by the shift, where matrix products round a half up and everything else away from zero.
  */
 
-static inline int64_t EE_OPS(scale)(int64_t x, int32_t multiplier) { return (x * multiplier + (1 << 30)) >> 31; }
-
-static inline int32_t EE_OPS(away)(int64_t x, int32_t multiplier, int32_t shift)
+/* Nothing overflows: |y| < 2^31, because multipliers are. */
+static inline int32_t EE_OPS(scale)(int32_t x, int32_t multiplier)
 {
-    int64_t y = EE_OPS(scale)(x, multiplier), half = ((int64_t)1 << shift) >> 1;
-    return (int32_t)((y + half - (y < 0 && shift)) >> shift);
+    return (int32_t)(((int64_t)x * multiplier + (1 << 30)) >> 31);
 }
 
-static inline int16_t EE_OPS(clamp)(int64_t x, int32_t low, int32_t high)
+static inline int32_t EE_OPS(half_up)(int32_t y, int32_t shift) { return shift ? ((y >> (shift - 1)) + 1) >> 1 : y; }
+
+static inline int32_t EE_OPS(away)(int32_t x, int32_t multiplier, int32_t shift)
+{
+    int32_t y = EE_OPS(scale)(x, multiplier);
+    return EE_OPS(half_up)(y - (y < 0 && shift), shift);
+}
+
+static inline int16_t EE_OPS(clamp)(int32_t x, int32_t low, int32_t high)
 {
     return (int16_t)(x < low ? low : x > high ? high : x);
 }
@@ -23,20 +30,72 @@ static inline int16_t EE_OPS(clamp)(int64_t x, int32_t low, int32_t high)
 
 static int32_t EE_OPS(dot)(const int8_t *w, const int16_t *x, uint32_t count)
 {
-    uint32_t sum = 0;
-    for (uint32_t i = 0; i < count; i++) sum += (uint32_t)((int32_t)w[i] * x[i]);
+    uint32_t sum = 0, i = 0;
+#ifdef EE_HELIUM
+    for (; i + 8 <= count; i += 8) sum = (uint32_t)vmladavaq_s16((int32_t)sum, vldrbq_s16(w + i), vldrhq_s16(x + i));
+#endif
+    for (; i < count; i++) sum += (uint32_t)((int32_t)w[i] * x[i]);
     return (int32_t)sum;
 }
 
+#ifdef EE_DSP
+static uint32_t EE_OPS(word)(const void *bytes)
+{
+    uint32_t word;
+    memcpy(&word, bytes, sizeof word);
+    return word;
+}
+
+/* sum += four weights times four inputs, two products per instruction */
+static inline int32_t EE_OPS(four)(const int8_t *w, int16x2_t even, int16x2_t odd, int32_t sum)
+{
+    uint32_t word = EE_OPS(word)(w);
+    return __smlad(__sxtb16((int8x4_t)(word >> 8)), odd, __smlad(__sxtb16((int8x4_t)word), even, sum));
+}
+
+/* Four rows, of which two begin at w and two at v, share their inputs. */
+static void EE_OPS(dots)(const int8_t *w, const int16_t *x, uint32_t count, int32_t sums[4])
+{
+    const int8_t *v = w + 2 * count;
+    const int16_t *last = x + count / 4 * 4, *end = x + count;
+    int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    for (; x < last; x += 4, w += 4, v += 4) {
+        uint32_t low = EE_OPS(word)(x), high = EE_OPS(word)(x + 2);
+        int16x2_t even = (int16x2_t)((low & 0xffffu) | high << 16), odd = (int16x2_t)(low >> 16 | (high & 0xffff0000u));
+        s0 = EE_OPS(four)(w, even, odd, s0);
+        s1 = EE_OPS(four)(w + count, even, odd, s1);
+        s2 = EE_OPS(four)(v, even, odd, s2);
+        s3 = EE_OPS(four)(v + count, even, odd, s3);
+    }
+    for (; x < end; x++, w++, v++) {
+        s0 = (int32_t)((uint32_t)s0 + (uint32_t)(w[0] * *x));
+        s1 = (int32_t)((uint32_t)s1 + (uint32_t)(w[count] * *x));
+        s2 = (int32_t)((uint32_t)s2 + (uint32_t)(v[0] * *x));
+        s3 = (int32_t)((uint32_t)s3 + (uint32_t)(v[count] * *x));
+    }
+    sums[0] = s0, sums[1] = s1, sums[2] = s2, sums[3] = s3;
+}
+#endif
+
 /* table: bias, multiplier and shift of each row, [3][rows] */
+static int16_t EE_OPS(row)(const ee_op *op, const int32_t *table, uint32_t r, int32_t sum)
+{
+    int32_t y = EE_OPS(scale)((int32_t)((uint32_t)sum + (uint32_t)table[r]), table[op->count + r]);
+    return EE_OPS(clamp)(EE_OPS(half_up)(y, table[2 * op->count + r]), op->low, op->high);
+}
+
 static void EE_OPS(dense)(const ee_op *op, const int8_t *weights, const int32_t *table, const int16_t *x, int16_t *out)
 {
-    for (uint32_t r = 0; r < op->count; r++) {
-        uint32_t sum = (uint32_t)EE_OPS(dot)(weights + (size_t)r * op->cols, x, op->cols) + (uint32_t)table[r];
-        int32_t shift = table[2 * op->count + r];
-        int64_t y = EE_OPS(scale)((int32_t)sum, table[op->count + r]);
-        out[r] = EE_OPS(clamp)((y + (((int64_t)1 << shift) >> 1)) >> shift, op->low, op->high);
+    uint32_t r = 0;
+#ifdef EE_DSP
+    for (; r + 4 <= op->count; r += 4) {
+        int32_t sums[4];
+        EE_OPS(dots)(weights + (size_t)r * op->cols, x, op->cols, sums);
+        for (uint32_t i = 0; i < 4; i++) out[r + i] = EE_OPS(row)(op, table, r + i, sums[i]);
     }
+#endif
+    for (; r < op->count; r++)
+        out[r] = EE_OPS(row)(op, table, r, EE_OPS(dot)(weights + (size_t)r * op->cols, x, op->cols));
 }
 
 /* ---- sums and products ---- */
@@ -46,8 +105,8 @@ static void EE_OPS(add)(const ee_op *op, const int16_t *a, const int16_t *b, int
     const int32_t *m = op->multiplier, *s = op->shift;
     int32_t sign = op->kind == EE_OP_SUB ? -1 : 1;
     for (uint32_t i = 0; i < op->count; i++) {
-        int64_t sum = (int64_t)EE_OPS(away)(a[i] * 32768, m[0], s[0]);
-        sum += sign * (int64_t)EE_OPS(away)(b[i] * 32768, m[1], s[1]);
+        int32_t sum = EE_OPS(away)(a[i] * 32768, m[0], s[0]); /* within 2^30, as the other one */
+        sum += sign * EE_OPS(away)(b[i] * 32768, m[1], s[1]);
         out[i] = EE_OPS(clamp)(EE_OPS(away)(sum, m[2], s[2]), -32768, 32767);
     }
 }

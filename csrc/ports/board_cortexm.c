@@ -1,0 +1,90 @@
+/*
+ * board_cortexm.c: from reset to main on a Cortex-M with a floating-point unit; text goes to the debugger (semihosting).
+ */
+#include "board.h"
+
+#ifndef COUNTS_PER_TICK
+#define COUNTS_PER_TICK 1 /* of SysTick; in emulation instructions per tick */
+#endif
+#define REGISTER(address) (*(volatile uint32_t *)(address))
+#define SYSTICK_CONTROL REGISTER(0xe000e010u)
+#define SYSTICK_RELOAD REGISTER(0xe000e014u)
+#define SYSTICK_VALUE REGISTER(0xe000e018u)
+#define SYSTICK_LARGEST 0xffffffu
+#define SYS_WRITE0 0x04u
+#define SYS_EXIT_EXTENDED 0x20u
+#define EXITED 0x20026u /* ADP_Stopped_ApplicationExit */
+#define UNUSED_STACK 0x5a5a5a5au
+
+/* sections.ld */
+extern uint32_t data_start[], data_end[], data_load[], bss_start[], bss_end[], stack_limit[], stack_top[];
+int main(void);
+
+static void semihost(uint32_t operation, const void *argument)
+{
+    register uint32_t r0 __asm__("r0") = operation;
+    register const void *r1 __asm__("r1") = argument;
+    __asm__ volatile("bkpt 0xab" : "+r"(r0) : "r"(r1) : "memory");
+}
+
+static void leave(uint32_t code)
+{
+    const uint32_t reason[2] = {EXITED, code};
+    semihost(SYS_EXIT_EXTENDED, reason);
+    for (;;) {}
+}
+
+void board_print(const char *text) { semihost(SYS_WRITE0, text); }
+
+void board_start_clock(void)
+{
+    SYSTICK_RELOAD = SYSTICK_LARGEST;
+    SYSTICK_VALUE = 0;
+    SYSTICK_CONTROL = 5; /* on, the core's clock */
+}
+
+uint32_t board_clock(void)
+{
+    return (uint32_t)(((SYSTICK_LARGEST - SYSTICK_VALUE) & SYSTICK_LARGEST) * COUNTS_PER_TICK);
+}
+
+uint32_t board_stack_used(void)
+{
+    const uint32_t *used = stack_limit;
+    while (*used == UNUSED_STACK) used++;
+    return (uint32_t)((const char *)stack_top - (const char *)used);
+}
+
+void start(void);
+
+void start(void)
+{
+    uint32_t *here = data_start;
+    for (const uint32_t *from = data_load; here < data_end;) *here++ = *from++;
+    for (here = bss_start; here < bss_end;) *here++ = 0;
+    for (here = stack_limit; here < (uint32_t *)__builtin_frame_address(0) - 32;) *here++ = UNUSED_STACK;
+    leave((uint32_t)main());
+}
+
+/* The floating-point unit (and Helium) on, before compiled code may use it. */
+void reset(void);
+__asm__(".thumb_func\n.global reset\nreset:\n"
+        "ldr r0, =0xe000ed88\nldr r1, [r0]\norr r1, r1, #0xf00000\nstr r1, [r0]\ndsb\nisb\nb start\n.ltorg\n");
+
+static void fault(void)
+{
+    board_print("NOT OK: fault\n");
+    leave(2);
+}
+
+/* A product adds its interrupts, or takes its vendor's table. */
+__attribute__((section(".vectors"), used)) static void (*const vectors[16])(void) = {
+    (void (*)(void))stack_top, reset, fault, fault, fault, fault, fault, fault,
+    fault, fault, fault, fault, fault, fault, fault, fault,
+};
+
+#ifdef BOOT_BLOCK /* the RP2350's ROM looks for it in the first 4 kB: an image for ARM (data sheet, 5.9.5.1) */
+__attribute__((section(".boot_block"), used)) static const uint32_t boot_block[5] = {
+    0xffffded3u, 0x10210142u, 0x000001ffu, 0, 0xab123579u,
+};
+#endif
