@@ -49,6 +49,7 @@ from .shadow import estimated_shadow, shadow_filter
 from .systems import (
     PEERS,
     SAMPLE_RATE,
+    backend_of,
     beam_and_model,
     ear,
     model_and_precision,
@@ -133,7 +134,7 @@ def enhance_recording(name: str, recording: Recording, plan: Plan, settings: Set
     if name == "noisy" or {beam, model} & set(PEERS):
         return _peer(name, recording, settings)
     both = recording.ears is not None and bool({"interaural_level_error", "interaural_time_error"} & set(plan.measured))
-    return _chain(beam, model_file(model, settings.floats), recording, both)
+    return _chain(beam, model_file(model, settings.floats), recording, both, backend_of(name))
 
 
 def _clean(recording: Recording) -> Output:
@@ -143,12 +144,12 @@ def _clean(recording: Recording) -> Output:
     return Output(recording.target, parts, ears=recording.ears)
 
 
-def _chain(beam: str, model: str, recording: Recording, both: bool) -> Output:
+def _chain(beam: str, model: str, recording: Recording, both: bool, backend: str) -> Output:
     """Our own: parts are what its weights and gains let through. both : both ears too, in a second run"""
     profile = PROFILES[profile_of(model)]
     new = partial(
         Enhancer, recording.array, profile=profile.name, beamformer=beam, model=model, look=recording.look,
-        block=profile.hop,
+        block=profile.hop, backend=backend,
     )  # fmt: skip
     enhancer = new(ears=ear(recording))
     warm = np.zeros((0, recording.array.mics), np.float32) if recording.warm is None else recording.warm

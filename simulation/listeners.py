@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import warnings
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -101,7 +102,9 @@ def _pocketsphinx() -> Transcribe:
 
 
 def _resemblyzer() -> Embed:
-    encoder = _package("resemblyzer").VoiceEncoder("cpu", verbose=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # webrtcvad on pkg_resources, which is pinned for it
+        encoder = _package("resemblyzer").VoiceEncoder("cpu", verbose=False)
 
     def embed(x: np.ndarray, sample_rate: int) -> np.ndarray:
         _check_rate(sample_rate)

@@ -8,6 +8,7 @@
                               the reference microphone
     BEAMFORMER+MODEL:int8     the same with the model's int8 file, or :float with its weights as they were trained;
                               without a suffix a model is its 16x8 file
+    BEAMFORMER+MODEL@litert   the same model in LiteRT instead of the C engine
 
 MODEL is a zoo name or the path of a .tflite file; the precisions are those of zoo models.
 """
@@ -23,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from ..beamform import beamformer
-from ..enhancer import enhance
+from ..enhancer import BACKENDS, enhance
 from ..errors import EdgeEnhanceError
 from ..masknet import find_model, read_model, zoo_path
 from .peers import NETWORKS, log_mmse
@@ -52,7 +53,7 @@ def system(
         return partial(_peer, _load_peer(beam, peers))
     if model in PEERS:
         return partial(_beam_then_peer, beam, _load_peer(model, peers))
-    return partial(chain, beam, model_file(model, floats))
+    return partial(chain, beam, model_file(model, floats), backend=backend_of(name))
 
 
 def check_system(name: str) -> None:
@@ -61,14 +62,21 @@ def check_system(name: str) -> None:
     if name == "noisy" or (beam in PEERS and model == "none"):
         return
     beamformer(beam)
+    if backend_of(name) not in BACKENDS:
+        raise ValueError(f"system {name}: backends are {', '.join(BACKENDS)}")
     if model not in ("none", *PEERS):
         find_model(model_and_precision(model)[0] if model.endswith(":float") else model)
 
 
 def beam_and_model(name: str) -> tuple[str, str]:
     """ "mvdr+assist-m:int8" -> ("mvdr", "assist-m:int8"); a beam alone has the model "none"."""
-    beam, _, model = name.partition("+")
+    beam, _, model = name.partition("@")[0].partition("+")
     return beam, model or "none"
+
+
+def backend_of(name: str) -> str:
+    """ "mvdr+assist-m@litert" -> "litert"; "native" without one."""
+    return name.partition("@")[2] or "native"
 
 
 def model_and_precision(model: str) -> tuple[str, str]:
@@ -107,13 +115,13 @@ def _float_path(folder: str | os.PathLike[str], name: str) -> Path:
     return Path(folder) / f"{name}.float.tflite"
 
 
-def chain(beam: str, model: str, mix: np.ndarray, scene: Scene, look: float) -> np.ndarray:
+def chain(beam: str, model: str, mix: np.ndarray, scene: Scene, look: float, backend: str = "native") -> np.ndarray:
     """Our enhancer over a scene's recording (n, M), in the model's profile: (n,), delay compensated."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of doubtful recordings: these are simulated
         return enhance(
             mix, SAMPLE_RATE, scene.array, profile=profile_of(model), beamformer=beam, model=model, look=look,
-            ears=ear(scene),
+            ears=ear(scene), backend=backend,
         )  # fmt: skip
 
 

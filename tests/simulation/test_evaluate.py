@@ -211,6 +211,17 @@ def test_what_both_ears_hear_and_what_the_beam_does_is_measured(tmp_path):
     assert all(rows["noisy"][name] is None for name in asked[:4])
 
 
+def test_backends_are_compared_like_systems(tmp_path):
+    pytest.importorskip("ai_edge_litert")
+    systems = '"noisy", "mvdr+assist-s", "mvdr+assist-s@litert"'
+    text = SUITE.replace('"noisy", "superdirective"', systems).replace("count = 2", "count = 1")
+    for scene in evaluate(plan_of(tmp_path, text), tmp_path / "out", NUMBERS)["scenes"]:
+        one, other = scene["rows"]["mvdr+assist-s"], scene["rows"]["mvdr+assist-s@litert"]
+        assert one["si_sdr"] == pytest.approx(other["si_sdr"], abs=1e-3) and one["si_sdr"] > -5
+    with pytest.raises(ValueError, match="backends are native, litert"):
+        plan_of(tmp_path, text.replace("@litert", "@fpga"))
+
+
 def test_recognizers_and_talker_models_of_ones_own_are_asked(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(
         "import numpy as np\n"
