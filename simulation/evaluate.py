@@ -19,6 +19,7 @@ import shlex
 import subprocess
 import tempfile
 import time
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -259,7 +260,13 @@ def run_case(plan: Plan, settings: Settings, index: int) -> dict[str, bytes]:
         recording, result["facts"], scene = _heard(plan, case, settings)
         given = _Given.of(plan, case, recording)
         result["facts"] |= given.facts
-        outputs = {name: enhance_recording(name, recording, plan, settings) for name in plan.systems}
+        outputs = {}
+        for name in plan.systems:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", RuntimeWarning)  # dead microphones and the like: told in the report
+                outputs[name] = enhance_recording(name, recording, plan, settings)
+            said = dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, RuntimeWarning))
+            result["reasons"] += [f"{name}: {sentence}" for sentence in said]
         for name, output in outputs.items():
             result["rows"][name], reasons = _measured(plan, recording, given, output)
             result["reasons"] += [f"{name}: {reason}" for reason in reasons]
@@ -561,15 +568,20 @@ def _interval(
 
 
 def _sweeps(plan: Plan, scenes: Sequence[dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
-    """Curves over every axis that has more than one number."""
+    """Curves over every axis that has more than one value; words in the order of the suite."""
     out = []
     for axis in plan.axes:
-        places = sorted({at for s in scenes if (at := at_number(s["facts"].get(axis))) is not None})
+        values = [scene["facts"].get(axis) for scene in scenes]
+        known = [value for value in values if value is not None]
+        at_words = any(at_number(value) is None for value in known)
+        at = [value if value is None else str(value) if at_words else at_number(value) for value in values]
+        places = list(dict.fromkeys(place for place in at if place is not None))
+        places = places if at_words else sorted(places)
         for metric in names if len(places) > 1 else ():
             points = [
-                {**_interval([s for s in scenes if at_number(s["facts"].get(axis)) == at], name, metric), "at": at}
+                {**_interval([s for s, here in zip(scenes, at) if here == place], name, metric), "at": place}
                 for name in plan.systems
-                for at in places
+                for place in places
             ]
             out.append({"axis": axis, "metric": metric, "points": points})
     return out

@@ -238,6 +238,8 @@ def _cell(entry: Mapping[str, Any], metric: Mapping[str, Any], counted: bool, si
 
 _WIDTH, _HEIGHT = 440, 270
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 14, 42
+_SLANTED = 120  # more below the axis for words that stand aslant, because more than so many lie side by side
+_SIDE_BY_SIDE = 4
 
 
 def _series(results: Results) -> dict[str, int]:
@@ -258,6 +260,7 @@ def _chart(sweep: Mapping[str, Any], results: Results) -> dict[str, Any]:
     curve = all(isinstance(at, (int, float)) and not isinstance(at, bool) for at in places)
     places = sorted(places) if curve else places
     bounds = [v for p in points for v in (p["mean"], p.get("low"), p.get("high")) if v is not None]
+    slanted = not curve and len(places) > _SIDE_BY_SIDE
     y = _Scale(*_padded(bounds), _HEIGHT - _BOTTOM, _TOP)
     inner = (_LEFT + 10, _WIDTH - _RIGHT - 10)
     x = _Scale(*_ends(places), *inner) if curve else _Scale(-0.5, len(places) - 0.5, *inner)
@@ -274,7 +277,8 @@ def _chart(sweep: Mapping[str, Any], results: Results) -> dict[str, Any]:
         "title": f"{metric['title']} over {_words(sweep['axis'])[0]}",
         "xlabel": _label(sweep["axis"]),
         "ylabel": metric["title"] + (f" ({metric['unit']})" if metric.get("unit") else ""),
-        "width": _WIDTH, "height": _HEIGHT, "left": _LEFT, "right": _WIDTH - _RIGHT, "bottom": _HEIGHT - _BOTTOM,
+        "width": _WIDTH, "height": _HEIGHT + slanted * _SLANTED, "slanted": slanted,
+        "left": _LEFT, "right": _WIDTH - _RIGHT, "bottom": _HEIGHT - _BOTTOM,
         "xticks": [(x(at), _plain(at if curve else places[at])) for at in ticks],
         "yticks": [(y(at), _plain(round(at, 10))) for at in _ticks(y.low, y.high)],
         "curve": curve, "lines": lines,

@@ -102,6 +102,17 @@ def test_summary_differences_and_sweeps_agree_with_the_rows(done):
     assert "superdirective" in summary_text(content)
 
 
+def test_conditions_make_curves_over_words_and_say_what_the_chain_noticed(tmp_path):
+    two = '[[conditions]]\nname = "as it is"\n[[conditions]]\nname = "a dead one"\ndead = 1'
+    text = SUITE.replace("[sweep]\nsnr_db = [0, 10]", two).replace("count = 2", "count = 1")
+    content = evaluate(plan_of(tmp_path, text), tmp_path / "out", NUMBERS)
+    (sweep,) = (s for s in content["sweeps"] if s["metric"] == "estoi")
+    assert [p["at"] for p in sweep["points"]] == ["as it is", "a dead one"] * 2
+    assert content["scenes"][0]["reasons"] == []
+    (reason,) = content["scenes"][1]["reasons"]
+    assert reason.startswith("superdirective: microphone 1 of 'bte-2x2'")
+
+
 def test_the_folder_holds_tables_and_sounds(done):
     folder, content = done
     with open(folder / "results.csv", newline="") as file:
