@@ -44,6 +44,7 @@ from .listeners import embedder, transcriber
 from .measures import MEASURES, Clip, measure
 from .peers import NETWORKS
 from .plan import CLEAN, Case, FileCase, Plan, at_number
+from .render import at_16_khz, open_sound
 from .room_measures import Beam, drr
 from .scene import Scene
 from .shadow import estimated_shadow, shadow_filter
@@ -342,14 +343,7 @@ class _Given:
 
 def read_sound(path: str | os.PathLike[str]) -> np.ndarray:
     """A sound file (n, channels) float32 at 16 kHz; EdgeEnhanceError where it cannot be read."""
-    import soundfile
-    import soxr
-
-    try:
-        sound, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (OSError, soundfile.LibsndfileError) as error:
-        raise EdgeEnhanceError(f"cannot read {path}: {error}") from error
-    return sound if rate == SAMPLE_RATE else soxr.resample(sound, rate, SAMPLE_RATE)
+    return at_16_khz(*open_sound(path)).astype(np.float32)
 
 
 def _facts(scene: Scene, case: Case) -> dict[str, Any]:
@@ -617,13 +611,12 @@ def _write_results(folder: Path, plan: Plan, content: dict[str, Any]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     errors = {scene["name"]: scene["error"] for scene in content["scenes"] if scene["error"]}
-    verdicts = plan.gate.judge(content["scenes"])
     gate = {"passed": content["passed"], "verdicts": content["gate"], "errors": errors}
     files: dict[str, bytes] = {
         "results.json": json.dumps(content, indent=1).encode(),
         "results.csv": text.getvalue().encode(),
         "gate.json": json.dumps(gate, indent=1).encode(),
-        "junit.xml": junit(plan.title, verdicts, errors),
+        "junit.xml": junit(plan.title, content["gate"], errors),
     }
     for name, data in files.items():
         with atomic_path(folder / name) as temporary:

@@ -138,18 +138,21 @@ def described(metric: str) -> tuple[str, str, int]:
     return MEASURES[metric].title, MEASURES[metric].unit, MEASURES[metric].digits
 
 
-def junit(suite: str, verdicts: Sequence[Verdict], errors: Mapping[str, str]) -> bytes:
-    """JUnit XML for CI servers: a test case per verdict, and one per scene that failed. errors : {case: sentence}"""
+def junit(suite: str, verdicts: Sequence[Mapping[str, Any]], errors: Mapping[str, str]) -> bytes:
+    """JUnit XML for CI servers: a test case per verdict, and one per scene that failed.
+
+    verdicts : of `Verdict.to_dict` · errors : {case: sentence}
+    """
     root = ElementTree.Element("testsuites")
-    failures = sum(not v.passed for v in verdicts)
+    failures = sum(not v["passed"] for v in verdicts)
     tests = str(len(verdicts) + len(errors))
     group = ElementTree.SubElement(
         root, "testsuite", name=suite, tests=tests, failures=str(failures), errors=str(len(errors))
     )
     for verdict in verdicts:
-        case = ElementTree.SubElement(group, "testcase", classname=verdict.system, name=verdict.what)
-        if not verdict.passed:
-            ElementTree.SubElement(case, "failure", message=f"{verdict.measured}, asked for {verdict.bound}")
+        case = ElementTree.SubElement(group, "testcase", classname="gate", name=verdict["what"])
+        if not verdict["passed"]:
+            ElementTree.SubElement(case, "failure", message=f"{verdict['measured']}, asked for {verdict['bound']}")
     for name, sentence in errors.items():
         case = ElementTree.SubElement(group, "testcase", classname="scenes", name=name)
         ElementTree.SubElement(case, "error", message=sentence)

@@ -22,6 +22,7 @@ from ..errors import EdgeEnhanceError
 from . import synth
 from .responses import Responses
 from .room import LEAD, SAMPLE_RATE
+from .signal_measures import ACTIVE_DB
 
 if TYPE_CHECKING:
     from .scene import Scene, Source
@@ -30,7 +31,6 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 _RUN_UP = SAMPLE_RATE // 2  # noises sound for so long before the scene begins, so that their reverberation is there
 _GAP = SAMPLE_RATE // 4  # between two recordings of a talker, and two beginnings of one synthesized noise
 _FRAME = SAMPLE_RATE // 50
-_SPEAKING_DB = 35.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +106,7 @@ def speaking(sound: np.ndarray) -> np.ndarray:
     """Where a talker (n,) speaks: (n,) bool, frames of 20 ms within 35 dB of the loudest one."""
     frames = -(-len(sound) // _FRAME)
     power = np.square(np.pad(sound, (0, frames * _FRAME - len(sound)))).reshape(frames, _FRAME).mean(axis=1)
-    return np.repeat(power >= power.max() * 10 ** (-_SPEAKING_DB / 10), _FRAME)[: len(sound)]
+    return np.repeat(power >= power.max() * 10 ** (-ACTIVE_DB / 10), _FRAME)[: len(sound)]
 
 
 def _noises(scene: Scene, responses: Responses, studio: _Studio, length: int) -> np.ndarray | None:
@@ -247,14 +247,25 @@ class _Shelf:
 
 def _read(path: str | os.PathLike[str]) -> np.ndarray:
     """A recording: (n,) float, channels averaged, at 16 kHz."""
-    import soundfile
-    import soxr
-
-    try:
-        sound, rate = soundfile.read(path, always_2d=True)
-    except (OSError, RuntimeError) as error:
-        raise EdgeEnhanceError(f"cannot read {path}: {error}") from error
+    sound, rate = open_sound(path)
     sound = sound.mean(axis=1)
     if not np.any(sound):
         raise EdgeEnhanceError(f"{path} is silent; choose another recording")
+    return at_16_khz(sound, rate)
+
+
+def open_sound(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
+    """A sound file (n, channels) float64 and its rate; EdgeEnhanceError where it cannot be read."""
+    import soundfile
+
+    try:
+        return soundfile.read(path, always_2d=True)
+    except (OSError, RuntimeError) as error:
+        raise EdgeEnhanceError(f"cannot read {path}: {error}") from error
+
+
+def at_16_khz(sound: np.ndarray, rate: int) -> np.ndarray:
+    """The sound (n, ...) at SAMPLE_RATE."""
+    import soxr
+
     return soxr.resample(sound, rate, SAMPLE_RATE) if rate != SAMPLE_RATE else sound

@@ -58,6 +58,7 @@ def test_conditions_have_names(tmp_path):
 def test_the_suites_that_come_with_the_package_can_be_read():
     plan = Plan.load("robustness")
     assert len(plan.cases) == 6 * 13 and plan.look == "talker"
+    assert len(Plan.load("hundred").cases) == 100 and len(Plan.load("artifacts").cases) == 2
     plan = Plan.load("impact")
     assert plan.axes == ("snr_db",) and {case.axes["snr_db"] for case in plan.cases} == {-5, 0, 5, 10, 15, 20}
 
