@@ -114,7 +114,7 @@ static void load_hop(float *hop, int at, int mics)
 /* Analysis and synthesis of microphone 0; the spectrum of the last hop, too. */
 static void test_stft(void)
 {
-    static float history[GOLDEN_ANALYSIS], overlap[GOLDEN_SYNTHESIS], X[2 * BINS];
+    static float history[GOLDEN_ANALYSIS], overlap[HOP], X[2 * BINS];
     float hop[HOP], out[HOP];
     comparison signal = {0}, spectrum = {0};
     meter m = {0};
