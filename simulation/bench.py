@@ -4,8 +4,8 @@
 
 Every subject processes a second of audio, all of them in turn, round after round; figures are medians over the
 rounds, so that a busy moment of the machine hits all alike. Stages inside the kernel are differences between chains
-that differ by that stage. One thread. With the extra `litert`, LiteRT runs the same network beside the C engine. The FFT
-follows, beside NumPy's and FFTW's (bench_fft.py).
+that differ by that stage. One thread. With the extra `litert`, LiteRT runs the same network beside the C engine. Below,
+the FFT beside NumPy's and FFTW's (bench_fft.py).
 """
 
 from __future__ import annotations

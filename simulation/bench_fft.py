@@ -2,15 +2,15 @@
 
     python -m edgeenhance.simulation.bench_fft
 
-All read an array of 1000 rows and write another, in turns, round after round; figures are medians. NumPy transforms all
-rows in one call (pocketfft computes in the precision it is given), FFTW in one measured plan (Debian's libfftw3-single3);
-the kernel's function is called by a loop in C, compiled here. One thread.
+All read an array of 1000 rows and write another, in turns, round after round; figures are medians. NumPy transforms
+all rows in one call (pocketfft computes in the precision it is given), FFTW in one measured plan (Debian's
+libfftw3-single3); the kernel's function is called by a loop in C, compiled here. One thread.
 """
 
 from __future__ import annotations
 
 import ctypes
-import shutil
+import os
 import subprocess
 import sys
 import tempfile
@@ -42,15 +42,13 @@ void repeat(void (*transform)(void *, const float *, float *), void *fft, const 
 Transform = Callable[[], np.ndarray]
 
 
-def kernel_transforms(x: np.ndarray, folder: Path) -> tuple[Transform, Transform] | None:
-    """Forward and inverse of all rows by the kernel; None without a C compiler.
+def kernel_transforms(x: np.ndarray, folder: Path) -> tuple[Transform, Transform]:
+    """Forward and inverse of all rows by the kernel. OSError without a C compiler (CC, or cc).
 
     x : (ROWS, POINTS) float32 -> (ROWS, 2 * BINS) planar spectra, (ROWS, POINTS)
     folder : for the compiled loop
     """
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if not compiler:
-        return None
+    compiler = os.environ.get("CC", "cc")
     (folder / "loop.c").write_text(LOOP)
     subprocess.run([compiler, "-O2", "-shared", "-fPIC", "loop.c", "-o", "loop.so"], cwd=folder, check=True)
     repeat = ctypes.CDLL(str(folder / "loop.so")).repeat
@@ -109,8 +107,8 @@ def fftw_transforms(x: np.ndarray) -> tuple[Transform, Transform] | None:
 def roof(x: np.ndarray, rounds: int) -> tuple[float, str]:
     """The least time a transform could take on this core, in µs, and why.
 
-    Arithmetic at half the rate of NumPy's products of 64 x 64 matrices, which fuse multiplying and adding, as the kernel
-    does not; memory at the rate at which the rows are copied.
+    Arithmetic at half the rate of NumPy's products of 64 x 64 matrices, which fuse multiplying and adding, as the
+    kernel does not; memory at the rate at which the rows are copied.
     """
     a, copy = x.reshape(-1, 64, 64), np.empty_like(x)
     seconds = _medians({"products": lambda: a @ a, "copy": lambda: np.copyto(copy, x)}, rounds)

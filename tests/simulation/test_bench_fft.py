@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("scipy")  # the extra eval
 from edgeenhance.simulation import bench_fft
 
 
