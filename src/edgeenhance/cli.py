@@ -27,6 +27,7 @@ from .beamform import BEAMFORMERS, beamformer, directivity_index
 from .errors import EdgeEnhanceError
 from .kernel import lib
 from .profiles import PROFILES
+from .streams import FORMATS, pipe
 
 EXTRAS = {  # package to import -> extra that brings it
     "soundfile": "files",
@@ -89,14 +90,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_enhance(commands: Any) -> None:
-    p = commands.add_parser("enhance", help="clean the speech in a recording")
-    p.add_argument("input", metavar="IN.wav")
-    p.add_argument("-o", "--output", required=True, metavar="OUT.wav")
+    p = commands.add_parser("enhance", help="clean the speech in a recording, or in raw PCM from a pipe: - -o -")
+    p.add_argument("input", metavar="IN.wav|-", help="sound file, or - for raw PCM on standard input")
+    p.add_argument("-o", "--output", required=True, metavar="OUT.wav|-", help="- for raw PCM on standard output")
     p.add_argument("--array", metavar="NAME|FILE.toml", help="where the recording is from; default for 1 channel: mono")
     _add_settings(p)
     p.add_argument("--backend", default="native", metavar="NAME", help="what runs the model: native (default), litert")
     p.add_argument("--look", type=float, default=0.0, metavar="DEG", help="talker's direction; 0 front, 90 left")
-    p.add_argument("--channels", type=_channels, metavar="1,3,2,4", help="file channels in the array's order")
+    p.add_argument("--channels", type=_channels, metavar="1,3,2,4", help="the input's channels in the array's order")
+    raw = p.add_argument_group("raw PCM, little-endian, interleaved: edgeenhance enhance - -o -")
+    raw.add_argument("--format", choices=FORMATS, help="of input and output (default: float32, full scale 1)")
+    raw.add_argument("--rate", type=_positive, metavar="HZ", help="of input and output (default: 16000)")
+    raw.add_argument(
+        "--channels-in", type=_positive, metavar="N", help="of the input (default: the array's microphones)"
+    )
     p.set_defaults(run=_enhance)
 
 
@@ -110,12 +117,36 @@ def _add_settings(p: argparse.ArgumentParser) -> None:
 
 
 def _enhance(args: argparse.Namespace) -> None:
-    from .files import enhance_file
-
     names = ("profile", "beamformer", "model", "backend", "look", "strength", "ears", "cues")
     settings = {name: getattr(args, name) for name in names}
+    if "-" in (args.input, args.output):
+        _enhance_pipe(args, settings)
+    else:
+        _enhance_file(args, settings)
+
+
+def _enhance_file(args: argparse.Namespace, settings: dict[str, Any]) -> None:
+    from .files import enhance_file
+
+    if args.format or args.rate or args.channels_in:
+        raise ValueError("--format, --rate and --channels-in describe raw PCM (- -o -); a sound file says so itself")
     with _progress(Path(args.input).name, "frames") as progress:
         enhance_file(args.input, args.output, array=args.array, channels=args.channels, progress=progress, **settings)
+
+
+def _enhance_pipe(args: argparse.Namespace, settings: dict[str, Any]) -> None:
+    from .enhancer import Enhancer
+
+    source, sink = 0, 1  # standard input and output, past Python's buffers
+    if args.input != args.output:
+        raise ValueError("raw PCM goes from standard input to standard output: give - for both (docs/streams.md)")
+    if os.isatty(source) or os.isatty(sink):
+        raise ValueError("raw PCM needs a pipe or a file on both sides, not a terminal (docs/streams.md)")
+    enhancer = Enhancer(args.array or "mono", sample_rate=args.rate or 16000, **settings)
+    pipe(
+        source, sink, enhancer,
+        format=args.format or "float32", channels=args.channels, channels_in=args.channels_in,
+    )  # fmt: skip
 
 
 def _channels(text: str) -> list[int]:
