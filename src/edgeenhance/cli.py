@@ -7,6 +7,7 @@ written whole or not at all. Packages that a subcommand needs beyond the device 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import signal
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from . import machine
 from ._files import atomic_path
 from ._text import table
 from .arrays import MicArray, preset_names
@@ -32,6 +34,7 @@ from .streams import FORMATS, pipe
 EXTRAS = {  # package to import -> extra that brings it
     "soundfile": "files",
     "soxr": "files",
+    "sounddevice": "live",
     "pyroomacoustics": "sim",
     "scipy": "sim",
     "matplotlib": "eval",
@@ -74,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
         _add_arrays,
         _add_models,
         _add_info,
+        _add_bench,
+        _add_doctor,
         _add_train,
         _add_quantize,
         _add_compile,
@@ -358,7 +363,7 @@ def _info(args: argparse.Namespace) -> None:
         ("NumPy", np.__version__),
         ("kernel", f"{lib.EE_VERSION_MAJOR}.{lib.EE_VERSION_MINOR}"),
         ("backends", _backends()),
-        ("CPU", f"{platform.machine()}, {os.cpu_count()} cores; {_cpu_features()}"),
+        ("CPU", f"{machine.cpu_name()}, {os.cpu_count()} cores; {' '.join(machine.cpu_features())}"),
         ("arrays", ", ".join(preset_names())),
     ]
     print(table(("", ""), facts, left=2).split("\n", 2)[2])
@@ -385,20 +390,63 @@ def _backends() -> str:
     return "native; litert: " + (runtime or "no TFLite runtime, pip install 'edgeenhance[litert]'")
 
 
-def _cpu_features() -> str:
-    """The SIMD extensions that matter here, from Linux's /proc/cpuinfo."""
-    wanted = "sse4_2 avx avx2 fma avx512f avx512_vnni neon asimd asimddp asimdhp sve i8mm".split()
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text().replace(":", " ").split())
-    except OSError:
-        return "features unknown (no /proc/cpuinfo)"
-    return " ".join(name for name in wanted if name in flags) or "no SIMD extension found"
-
-
 def _hertz(value: float) -> str:
     if np.isinf(value):
         return "-"
     return f"{value:.0f} Hz" if value < 1000 else f"{value / 1000:.3g} kHz"
+
+
+# ---- bench, doctor ----
+
+
+def _add_bench(commands: Any) -> None:
+    p = commands.add_parser("bench", help="what enhancement costs on this machine: models x backends x arrays")
+    p.add_argument("--model", type=_words, metavar="A,B,...", help="names or files, none: the beam (default: all)")
+    p.add_argument("--backend", type=_words, metavar="A,B", help="native, litert (default: what is installed)")
+    p.add_argument("--array", type=_words, metavar="A,B,...", help="names or files (default: all presets)")
+    p.add_argument("--seconds", type=_seconds, metavar="S", help="for each combination (default: 0.4)")
+    p.add_argument("--json", action="store_true", help="JSON instead of a Markdown table")
+    p.set_defaults(run=_bench)
+
+
+def _bench(args: argparse.Namespace) -> None:
+    from . import bench
+
+    if slow := machine.slow_governors():
+        warnings.warn(
+            f"{slow}; figures will differ from run to run. Until the next boot: {machine.GOVERN}", stacklevel=1
+        )
+    todo = bench.combinations(args.model, args.backend, args.array)
+    with _line() as show:
+        costs = []
+        for number, (array, model, backend) in enumerate(todo, 1):
+            show(f"{number} of {len(todo)}: {array}, {model}, {backend}")
+            costs.append(bench.measure(array, model, backend, args.seconds or bench.SECONDS))
+    print(json.dumps(bench.as_json(costs), indent=2) if args.json else bench.report(costs))
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time from 0 to 3600 seconds")
+    return value
+
+
+def _add_doctor(commands: Any) -> None:
+    p = commands.add_parser("doctor", help="what works here, what does not, and what to do about it")
+    p.add_argument("--json", action="store_true", help="JSON instead of lines")
+    p.set_defaults(run=_doctor)
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from . import doctor
+
+    findings = doctor.examine()
+    print(json.dumps(doctor.as_json(findings), indent=2) if args.json else doctor.report(findings))
+    return 0 if doctor.works(findings) else 1
 
 
 # ---- train, quantize, compile, verify ----
@@ -615,6 +663,21 @@ def _terminated_cleanly() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _line() -> Iterator[Callable[[str], None]]:
+    """A line on the terminal that says what is being done; it goes away at the end."""
+    shown = sys.stderr.isatty()
+
+    def show(text: str) -> None:
+        if shown:
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield show
+    finally:
+        show("")
 
 
 @contextmanager

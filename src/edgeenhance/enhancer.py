@@ -196,6 +196,11 @@ class Enhancer:
         return 1000 * (self.latency + block) / self.sample_rate
 
     @property
+    def memory(self) -> int:
+        """Bytes that chain and native network keep in C; the model itself and Python's part are not counted."""
+        return self._chain.memory + getattr(self._mask, "memory", 0)
+
+    @property
     def look(self) -> float:
         """Look direction, degrees, 0 = front, anticlockwise; can be set while streaming."""
         return self._look
