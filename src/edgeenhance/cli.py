@@ -413,9 +413,8 @@ def _bench(args: argparse.Namespace) -> None:
     from . import bench
 
     if slow := machine.slow_governors():
-        warnings.warn(
-            f"{slow}; figures will differ from run to run. Until the next boot: {machine.GOVERN}", stacklevel=1
-        )
+        sentence = f"{slow}; figures will differ from run to run. Until the next boot: {machine.GOVERN}"
+        warnings.warn(sentence, RuntimeWarning, stacklevel=1)
     todo = bench.combinations(args.model, args.backend, args.array)
     with _line() as show:
         costs = []

@@ -57,19 +57,20 @@ class Finding:
 
 def examine() -> list[Finding]:
     """All findings, the most basic first."""
-    checks = (
-        _python, _package, _libraries, _processor, _governor, _passthrough, _models, _speed, _runtimes, _extras,
-        _sound, _real_time,
-    )  # fmt: skip
-    return [finding for check in checks for finding in _found(check)]
+    vital = (_python, _package, _passthrough, _models, _speed)
+    others = (_libraries, _processor, _governor, _runtimes, _extras, _sound, _real_time)
+    return [
+        *(finding for check in vital for finding in _found(check, WRONG)),
+        *(finding for check in others for finding in _found(check, WARNING)),
+    ]
 
 
-def _found(check: Callable[[], Iterator[Finding]]) -> list[Finding]:
-    """What a check finds; where it fails itself, that is wrong, and the others go on."""
+def _found(check: Callable[[], Iterator[Finding]], failed: str) -> list[Finding]:
+    """What a check finds; where it fails itself, that is a finding, and the others go on."""
     try:
         return list(check())
     except Exception as error:
-        return [Finding(check.__name__.strip("_"), WRONG, f"{type(error).__name__}: {error}", AGAIN)]
+        return [Finding(check.__name__.strip("_"), failed, f"{type(error).__name__}: {error}")]
 
 
 def works(findings: list[Finding]) -> bool:

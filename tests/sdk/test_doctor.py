@@ -141,6 +141,14 @@ def test_a_check_that_fails_itself_does_not_stop_the_others(monkeypatch):
     assert the("speed").state == "ok"
 
 
+def test_what_is_not_needed_may_fail(monkeypatch):
+    def fail(*_):
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr(machine, "cpu_name", fail)
+    assert the("processor").state == "warning" and doctor.works(doctor.examine())
+
+
 # ---- what is installed ----
 
 
