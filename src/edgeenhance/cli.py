@@ -413,8 +413,10 @@ def _bench(args: argparse.Namespace) -> None:
     from . import bench
 
     if slow := machine.slow_governors():
-        sentence = f"{slow}; figures will differ from run to run. Until the next boot: {machine.GOVERN}"
-        warnings.warn(sentence, RuntimeWarning, stacklevel=1)
+        sentence = f"the processor is governed by {', '.join(slow)}: its frequency follows the load, and figures differ"
+        warnings.warn(
+            f"{sentence} from run to run; until the next boot: {machine.GOVERN}", RuntimeWarning, stacklevel=1
+        )
     todo = bench.combinations(args.model, args.backend, args.array)
     with _line() as show:
         costs = []

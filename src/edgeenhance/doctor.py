@@ -155,7 +155,7 @@ def _gains_agree() -> bool:
     for net, rows in zip(nets, gains):
         for row, hop in zip(rows, features):
             net.step(hop, row)
-    return int(np.abs(np.diff(gains.astype(int), axis=0)).max()) <= 2  # tflite-runtime's own, DESIGN's promise
+    return int(np.abs(np.diff(gains.astype(int), axis=0)).max()) <= 2  # as tflite-runtime rounds
 
 
 def _extras() -> Iterator[Finding]:
@@ -177,8 +177,8 @@ def _processor() -> Iterator[Finding]:
 
 def _governor() -> Iterator[Finding]:
     found = ", ".join(f"{name} on cores {_ranges(cores)}" for name, cores in machine.governors().items())
-    if slow := machine.slow_governors():
-        yield Finding("governor", WARNING, f"{found}: {slow.partition(': ')[2]}", machine.GOVERN)
+    if machine.slow_governors():
+        yield Finding("governor", WARNING, f"{found}: the frequency follows the load, late", machine.GOVERN)
     elif found:
         yield Finding("governor", OK, found)
 
@@ -194,17 +194,13 @@ def _real_time() -> Iterator[Finding]:
         return
     import resource
 
-    priority = _limit(resource.getrlimit(resource.RLIMIT_RTPRIO)[0])
-    locked = _limit(resource.getrlimit(resource.RLIMIT_MEMLOCK)[0])
-    text = f"rtprio {priority}, memlock {locked} bytes, {'' if _in_group('audio') else 'not '}in group audio"
+    priority, locked = (resource.getrlimit(limit)[0] for limit in (resource.RLIMIT_RTPRIO, resource.RLIMIT_MEMLOCK))
+    memory = "unlimited" if locked < 0 else f"{locked // 1024} kB"
+    text = f"rtprio {priority}, memlock {memory}, {'' if _in_group('audio') else 'not '}in group audio"
     if _may_run_in_real_time():
         yield Finding("real time", OK, text)
     else:
         yield Finding("real time", WARNING, f"no real-time priority ({text}): sound cards may drop out", LIMITS)
-
-
-def _limit(value: int) -> str:
-    return "unlimited" if value < 0 else str(value)
 
 
 def _in_group(name: str) -> bool:

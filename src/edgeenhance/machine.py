@@ -33,10 +33,9 @@ def governors() -> dict[str, list[int]]:
     return {name: sorted(cores) for name, cores in sorted(found.items())}
 
 
-def slow_governors() -> str:
-    """A sentence about governors that hold the frequency down, "" where none does."""
-    slow = [name for name in governors() if name != "performance"]
-    return f"the processor is governed by {', '.join(slow)}: its frequency follows the load, late" if slow else ""
+def slow_governors() -> list[str]:
+    """Governors in use under which the frequency follows the load, late."""
+    return [name for name in governors() if name != "performance"]
 
 
 GOVERN = "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
