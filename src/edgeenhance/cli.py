@@ -1,7 +1,8 @@
 """The command `edgeenhance`: every subcommand is one function below, and prints to standard output.
 
-Exit codes: 0 done, 1 a gate was missed, 2 bad input (one sentence on standard error), 130 interrupted. Output files are
-written whole or not at all. Packages that a subcommand needs beyond the device SDK are imported when it runs.
+Exit codes: 0 done, 1 a gate was missed or the doctor found something wrong, 2 bad input (one sentence on standard
+error), 130 interrupted. Output files are written whole or not at all. Packages that a subcommand needs beyond the
+device SDK are imported when it runs.
 """
 
 from __future__ import annotations
