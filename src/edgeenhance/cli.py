@@ -27,6 +27,7 @@ from ._files import atomic_path
 from ._text import table
 from .arrays import MicArray, preset_names
 from .beamform import BEAMFORMERS, beamformer, directivity_index
+from .classical import METHODS
 from .errors import EdgeEnhanceError
 from .kernel import lib
 from .profiles import PROFILES
@@ -116,7 +117,7 @@ def _add_enhance(commands: Any) -> None:
 def _add_settings(p: argparse.ArgumentParser) -> None:
     p.add_argument("--profile", default="assist", metavar="NAME", help=f"{' or '.join(PROFILES)} (default: assist)")
     p.add_argument("--beamformer", default="mvdr", metavar="NAME", help=f"{', '.join(BEAMFORMERS)} (default: mvdr)")
-    p.add_argument("--model", default="default", metavar="NAME|FILE", help="or none (default: the profile's own)")
+    p.add_argument("--model", default="default", metavar="NAME|FILE", help=f"or none, {', '.join(METHODS)}")
     p.add_argument("--strength", type=float, default=1.0, metavar="S", help="0 (input) to 1 (full enhancement)")
     p.add_argument("--ears", default="left", choices=("left", "right", "both"))
     p.add_argument("--cues", type=float, default=0.0, metavar="C", help="0 to 1: how much the noise keeps its place")
@@ -334,11 +335,12 @@ def _save_figure(array: MicArray, path: str) -> None:
 
 
 def _add_models(commands: Any) -> None:
-    commands.add_parser("models", help="list the mask networks that come with the package").set_defaults(run=_models)
+    commands.add_parser("models", help="list the models there are").set_defaults(run=_models)
 
 
 def _models(args: argparse.Namespace) -> None:
     print(_model_list())
+    print(f"\nwithout a network: {', '.join(METHODS)} (classical), none (the beam alone)")
 
 
 def _model_list() -> str:
