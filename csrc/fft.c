@@ -1,10 +1,10 @@
 /*
  * fft.c: real FFT of powers of two.
  *
- * A real sequence of n samples is transformed as N = n/2 complex ones (even samples real, odd ones imaginary). The complex
- * transform is Stockham's, without bit reversal: passes of radix 8, the last one of radix 2, 4 or 8 (fft_ops.h). Between
- * passes, numbers lie in blocks of LANES real and LANES imaginary parts: vectors for a processor that has them, constant
- * offsets from one pointer for one that has not.
+ * A real sequence of n samples is transformed as N = n/2 complex ones (even samples real, odd ones imaginary). The
+ * complex transform is Stockham's, without bit reversal: passes of radix 8, the last one of radix 2, 4 or 8 (fft_ops.h).
+ * Between passes, numbers lie in blocks of LANES real and LANES imaginary parts: vectors for a processor that has them,
+ * constant offsets from one pointer for one that has not.
  */
 #include "internal.h"
 

@@ -1,6 +1,6 @@
 /*
- * fft_ops.h: the passes of the FFT, WIDTH numbers at a time. fft.c includes it once per width, with EE_OPS(name) giving each
- * copy its own names. Every copy does the same operations on each number, so all give the same bits where nothing is fused.
+ * fft_ops.h: the passes of the FFT, WIDTH numbers at a time. fft.c includes it once per width, with EE_OPS(name) giving
+ * each copy its own names. Every copy does the same operations on each number: the same bits where nothing is fused.
  */
 
 #if WIDTH == 1
@@ -154,7 +154,8 @@ static void EE_OPS(first_pass)(const ee_fft *fft, const float *restrict x, float
 }
 
 /* `count` butterflies, each over the `stride` numbers that the passes before have brought together */
-static void EE_OPS(middle_pass)(int half, int count, const float *restrict w, const float *restrict x, float *restrict y)
+static void EE_OPS(middle_pass)(int half, int count, const float *restrict w, const float *restrict x,
+                                float *restrict y)
 {
     int stride = half / 8 / count, leg = half / 4;
     for (int p = 0; p < count; p++, w += TWIDDLES, y += 14 * stride)
@@ -171,9 +172,10 @@ static void EE_OPS(middle_pass)(int half, int count, const float *restrict w, co
             }
 }
 
-/* No twiddles. y: real parts, then, half + 1 floats on, imaginary ones; or pairs, imaginary parts first, of the numbers
- * from `from` radix-ths on. */
-static inline void EE_OPS(last_pass)(int half, int radix, int pairs, int from, const float *restrict x, float *restrict y)
+/* No twiddles. y: real parts and, half + 1 floats on, imaginary ones; or pairs, imaginary parts first. The first
+ * from / radix of the outputs are left out. */
+static inline void EE_OPS(last_pass)(int half, int radix, int pairs, int from, const float *restrict x,
+                                     float *restrict y)
 {
     int stride = half / radix;
     for (int q = 0; q < stride; q += LANES, x += 2 * LANES)
@@ -192,7 +194,7 @@ static inline void EE_OPS(last_pass)(int half, int radix, int pairs, int from, c
         }
 }
 
-/* The passes but for the last, whose radix they leave; returns which work[] has the result. x: N pairs, not work[0]. */
+/* All passes but the last; its radix. Returns which work[] has the result. x: N pairs, not in work[0]. */
 static inline int EE_OPS(passes)(ee_fft *fft, const float *x, int *radix)
 {
     const float *w = fft->middle;

@@ -1,6 +1,6 @@
 /*
- * cmsis.c: 256-point transforms on a Cortex-M, the kernel's and CMSIS-DSP's arm_rfft_fast_f32, by what the board's clock
- * counts (instructions in emulation). Both transform the same samples, and the spectra must agree.
+ * cmsis.c: 256-point transforms on a Cortex-M, the kernel's and CMSIS-DSP's arm_rfft_fast_f32, by what the board's
+ * clock counts (instructions in emulation). Both transform the same samples, and the spectra must agree.
  */
 #include <math.h>
 
