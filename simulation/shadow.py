@@ -32,7 +32,8 @@ class Shadow:
 def shadow_filter(enhancer: Enhancer, mix: np.ndarray, parts: Sequence[np.ndarray]) -> Shadow:
     """Enhance the mixture, and do to each of its parts what was done to it.
 
-    enhancer : one ear, cues = 0, no bypass, made with block = the hop; it processes the mixture, from the state that it is in
+    enhancer : one ear, cues = 0, no bypass, made with block = the hop; it processes the mixture, from the state that it
+    is in
     mix : (n, M) float, as the enhancer takes it · parts : (n, M) each, for example speech and noise
     The outputs of parts that sum to the mixture sum to the enhancer's output, but for its limiter.
     """

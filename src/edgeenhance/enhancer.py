@@ -66,9 +66,9 @@ class Enhancer:
     the way in and out: 2 ms more, flat to 7 kHz. `block` then counts samples of the stream and is whole hops, too: with
     "assist" a multiple of 192 at 48 kHz, of 882 at 44.1 kHz
 
-    One stream per object, processed in one thread. Another thread may meanwhile set look, strength, cues and bypass and
-    read status: settings count from the next hop on (all of them count samples at the profile's rate) and change without
-    a click. Raises ValueError or TypeError for wrong arguments, EdgeEnhanceError for files and models.
+    One stream per object, processed in one thread. Meanwhile another one may set look, strength, cues and bypass, which
+    count from the next hop on and change without a click, and read status. Raises ValueError or TypeError for wrong
+    arguments, EdgeEnhanceError for files and models.
     """
 
     def __init__(
