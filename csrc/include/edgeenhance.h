@@ -137,8 +137,8 @@ int ee_net_step(void *net, const int16_t *features, int16_t *gains);
 #define EE_BEAM_FIXED 0  /* beam->weights as they are */
 #define EE_BEAM_MVDR 1   /* adaptive: noise covariance driven by the mask of the hop before */
 
-/* Tables for one look direction; see "array data" above. They are not copied: tables stay where they are, unchanged, as
- * long as the enhancer looks there; so may those in flash. */
+/* Tables for one look direction; see "array data" above. They are read where they lie, for one in flash, so they must stay
+ * there unchanged as long as the enhancer looks in that direction. */
 typedef struct {
     const float *weights;   /* [mics][2][bins] fixed beam with w^H d = 1 at ear 0's reference; also where MVDR starts */
     const float *noise;     /* [mics][2][bins] noise reference, null on the talker; NULL with one microphone */
@@ -190,8 +190,7 @@ int ee_enhancer_set_strength(ee_enhancer *enhancer, float strength);
 int ee_enhancer_set_cues(ee_enhancer *enhancer, float cues);
 /* Bypass fades over to the delayed reference microphones, as they came in, while the chain goes on to adapt. */
 int ee_enhancer_set_bypass(ee_enhancer *enhancer, int bypass);
-/* *beam is read with the next hop, its tables from then on. Earlier beams are in use until `pending` is 0; then only the
- * last one is. */
+/* Beams set before (*beam and its tables) may be in use until `pending` is 0; then only the last one is. */
 int ee_enhancer_set_beam(ee_enhancer *enhancer, const ee_beam *beam);
 int ee_enhancer_pending(const ee_enhancer *enhancer);  /* 1 from set_beam until the next hop */
 
