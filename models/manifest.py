@@ -38,16 +38,24 @@ class Entry:
 
 def write_manifest(data: Path, speech: Iterable[Source], noise: Iterable[Source], out: str | os.PathLike[str]) -> int:
     """List the recordings of the sources that lie in data/speech and data/noise; returns how many there are."""
-    from tqdm import tqdm
-
     folders = [Path("speech") / source.folder for source in speech] + [
         Path("noise") / source.folder for source in noise
     ]
     paths = sorted({path.relative_to(data).as_posix() for folder in folders for path in _recordings(data / folder)})
-    lines = [f"{_sha256(data / path)} {(data / path).stat().st_size} {path}\n" for path in tqdm(paths, unit="file")]
+    write_list(data, paths, out)
+    return len(paths)
+
+
+def write_list(data: Path, paths: Iterable[str], out: str | os.PathLike[str]) -> None:
+    """List files by their paths below data."""
+    from tqdm import tqdm
+
+    lines = [
+        f"{_sha256(data / path)} {(data / path).stat().st_size} {path}\n"
+        for path in tqdm(sorted(paths), desc="hash", unit="file", disable=None)
+    ]
     with atomic_path(out) as temporary:
         temporary.write_bytes(gzip.compress("".join(lines).encode(), mtime=0))
-    return len(lines)
 
 
 def _recordings(folder: Path) -> Iterator[Path]:

@@ -11,7 +11,7 @@ import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
@@ -28,12 +28,18 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLI
 
 
 def results(
-    job: Callable[[int], Any], indices: list[int], workers: int, label: str, scheduler: str | None = None
-) -> Iterator[tuple[int, Any]]:
+    job: Callable[[Any], Any],
+    indices: Sequence[Any],
+    workers: int,
+    label: str,
+    scheduler: str | None = None,
+    unit: str = "scene",
+) -> Iterator[tuple[Any, Any]]:
     """(index, job(index)) for every index, in the order they are done, with a progress bar on a terminal.
 
-    job : picklable · workers : processes · scheduler : address of a dask.distributed scheduler, or "local" for a
-    cluster of `workers` processes here; None: processes of our own
+    job, indices : picklable; the job is sent with every index: keep it small · workers : processes
+    scheduler : address of a dask.distributed scheduler, or "local" for a cluster of `workers` processes here; None:
+    processes of our own · unit : of the progress bar
     The first exception stops all. After Ctrl-C every worker finishes the scene it is at. Only a few results per worker
     wait to be taken.
     """
@@ -42,10 +48,10 @@ def results(
     if not indices:
         return
     done = _by_dask(job, indices, workers, scheduler) if scheduler else _by_processes(job, indices, workers)
-    yield from tqdm(done, total=len(indices), desc=label, unit="scene", disable=None)
+    yield from tqdm(done, total=len(indices), desc=label, unit=unit, disable=None)
 
 
-def _by_processes(job: Callable[[int], Any], indices: list[int], workers: int) -> Iterator[tuple[int, Any]]:
+def _by_processes(job: Callable[[Any], Any], indices: Sequence[Any], workers: int) -> Iterator[tuple[Any, Any]]:
     with _single_threaded():
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(min(workers, len(indices)), context, initializer=_ignore_interrupt)
@@ -66,7 +72,9 @@ def _by_processes(job: Callable[[int], Any], indices: list[int], workers: int) -
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _by_dask(job: Callable[[int], Any], indices: list[int], workers: int, address: str) -> Iterator[tuple[int, Any]]:
+def _by_dask(
+    job: Callable[[Any], Any], indices: Sequence[Any], workers: int, address: str
+) -> Iterator[tuple[Any, Any]]:
     """On a cluster; a worker that dies is replaced by its nanny, and its scenes are computed again."""
     try:
         from distributed import Client, LocalCluster, as_completed

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 _RUN_UP = SAMPLE_RATE // 2  # noises sound for so long before the scene begins, so that their reverberation is there
 _GAP = SAMPLE_RATE // 4  # between two recordings of a talker, and two beginnings of one synthesized noise
-_FRAME = SAMPLE_RATE // 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,11 +101,12 @@ def _meta(scene: Scene, studio: _Studio, ears: list[str]) -> dict[str, Any]:
     }
 
 
-def speaking(sound: np.ndarray) -> np.ndarray:
+def speaking(sound: np.ndarray, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     """Where a talker (n,) speaks: (n,) bool, frames of 20 ms within 35 dB of the loudest one."""
-    frames = -(-len(sound) // _FRAME)
-    power = np.square(np.pad(sound, (0, frames * _FRAME - len(sound)))).reshape(frames, _FRAME).mean(axis=1)
-    return np.repeat(power >= power.max() * 10 ** (-ACTIVE_DB / 10), _FRAME)[: len(sound)]
+    size = sample_rate // 50
+    frames = -(-len(sound) // size)
+    power = np.square(np.pad(sound, (0, frames * size - len(sound)))).reshape(frames, size).mean(axis=1)
+    return np.repeat(power >= power.max() * 10 ** (-ACTIVE_DB / 10), size)[: len(sound)]
 
 
 def _noises(scene: Scene, responses: Responses, studio: _Studio, length: int) -> np.ndarray | None:

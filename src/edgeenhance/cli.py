@@ -13,9 +13,11 @@ import os
 import platform
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -491,7 +493,7 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _add_data(commands: Any) -> None:
-    p = commands.add_parser("data", help="check training data against a list of files, or make such a list")
+    p = commands.add_parser("data", help="prepare, mix, list and check training data")
     actions = p.add_subparsers(required=True, metavar="ACTION")
     verify = actions.add_parser("check", help="compare a data folder with a list: SHA-256 of every file")
     verify.add_argument("data", metavar="DIR", help="folder with speech/ and noise/")
@@ -507,6 +509,85 @@ def _add_data(commands: Any) -> None:
     synthetic.add_argument("--talkers", type=_positive, default=12, metavar="N", help="default: 12")
     synthetic.add_argument("--seconds", type=float, default=8.0, metavar="S", help="of each recording (default: 8)")
     synthetic.set_defaults(run=_data_synthesize)
+    _add_data_prepare(actions)
+    _add_data_mix(actions)
+
+
+def _add_data_prepare(actions: Any) -> None:
+    p = actions.add_parser("prepare", help="check, convert and split the corpora in DIR/raw; docs/data.md")
+    p.add_argument("data", metavar="DIR", help="folder with raw/, one corpus per folder in it")
+    p.add_argument("--rate", type=_positive, default=16000, metavar="HZ", help="default: 16000")
+    p.add_argument("--channel", type=_positive, default=0, metavar="N", help="default: the mean of all")
+    p.add_argument("--trim", action="store_true", help="cut silence off both ends")
+    p.add_argument("--highpass", type=float, default=0.0, metavar="HZ", help="Butterworth, no delay")
+    p.add_argument("--lowpass", type=float, default=0.0, metavar="HZ")
+    p.add_argument("--loudness", type=float, metavar="LUFS", dest="loudness_lufs", help="level to bring all to")
+    p.add_argument("--peak", type=float, metavar="DBFS", dest="peak_dbfs", help="level to bring all to, instead")
+    p.add_argument("--clipped", type=float, default=0.001, metavar="SHARE", help="of samples at most (default: 0.001)")
+    p.add_argument("--min-seconds", type=float, default=0.3, metavar="S", help="of sound at least (default: 0.3)")
+    p.add_argument("--split", type=float, nargs=3, default=(80.0, 10.0, 10.0), metavar="SHARE",
+                   help="of talkers to train, valid, test (default: 80 10 10)")  # fmt: skip
+    p.add_argument("--seed", type=int, default=1, metavar="N", help="of the split (default: 1)")
+    p.add_argument("--resplit", action="store_true", help="forget the splits that corpora come with")
+    p.add_argument("--layout", action="append", default=[], metavar="CORPUS=LAYOUT", help="of what is not recognised")
+    p.add_argument("--talker", metavar="REGEX", help="finds the talker in paths of plain folders, as its first group")
+    p.add_argument(
+        "--features", type=_words, default=(), metavar="A,B,...", help="log-magnitude, mel, mfcc, erb, cochleagram"
+    )
+    p.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes; results do not depend on them")
+    p.set_defaults(run=_data_prepare)
+
+
+def _data_prepare(args: argparse.Namespace) -> None:
+    from .simulation.datasets.conditions import Conditions
+    from .simulation.datasets.prepare import prepare
+
+    conditions = Conditions(**{field.name: getattr(args, field.name) for field in fields(Conditions)})
+    if bad := [pair for pair in args.layout if "=" not in pair]:
+        raise ValueError(f"--layout takes CORPUS=LAYOUT, such as --layout recordings=folders, got {bad[0]}")
+    report = prepare(
+        Path(args.data), conditions, shares=args.split, seed=args.seed, resplit=args.resplit, talker=args.talker,
+        layouts=dict(pair.split("=", 1) for pair in args.layout), features=args.features, workers=args.workers,
+    )  # fmt: skip
+    print(report)
+
+
+def _add_data_mix(actions: Any) -> None:
+    p = actions.add_parser("mix", help="mix speech and noise to noisy and clean pairs at given SNRs, as MS-SNSD does")
+    p.add_argument("data", metavar="DIR", help="folder with speech/ and noise/, such as data/processed/train")
+    p.add_argument("-o", "--output", required=True, metavar="DIR", help="for noisy/, clean/, noise/ and pairs.jsonl")
+    amount = p.add_mutually_exclusive_group(required=True)
+    amount.add_argument("--hours", type=float, metavar="H", help="of noisy speech")
+    amount.add_argument("--count", type=_positive, metavar="N", help="pairs")
+    p.add_argument("--seconds", type=float, default=10.0, metavar="S", help="of each pair (default: 10)")
+    p.add_argument(
+        "--snr",
+        type=float,
+        nargs="+",
+        default=[0.0, 10.0, 20.0, 30.0, 40.0],
+        metavar="DB",
+        help="default: 0 10 20 30 40",
+    )
+    p.add_argument("--level", type=float, nargs=2, default=(-35.0, -15.0), metavar="DBFS", help="default: -35 to -15")
+    p.add_argument("--silence", type=float, default=0.2, metavar="S", help="between two clips (default: 0.2)")
+    p.add_argument("--rate", type=_positive, default=16000, metavar="HZ", help="of all recordings (default: 16000)")
+    p.add_argument("--seed", type=int, default=1, metavar="N", help="default: 1")
+    p.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes; results do not depend on them")
+    p.set_defaults(run=_data_mix)
+
+
+def _data_mix(args: argparse.Namespace) -> None:
+    from .simulation.datasets.mix import Mix, mix
+
+    settings = Mix(args.seconds, tuple(args.snr), tuple(args.level), args.silence, args.rate, args.seed)
+    count = args.count or max(1, round(3600 * args.hours / args.seconds))
+    start = time.perf_counter()
+    pairs, unfit, new = mix(Path(args.data), Path(args.output), settings, count, args.workers)
+    seconds = time.perf_counter() - start
+    for sentence in unfit:
+        print(f"left out: {sentence}")
+    speed = f", {new} of them now, at {new * args.seconds / seconds:.0f} x real time" if new else ""
+    print(f"{args.output}: {len(pairs)} pairs of {args.seconds:g} s{speed}")
 
 
 def _data_check(args: argparse.Namespace) -> None:
