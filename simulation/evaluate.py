@@ -22,7 +22,7 @@ import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ from .._files import atomic_path
 from .._text import table as text_table
 from ..arrays import MicArray
 from ..beamform import plot_beampattern
+from ..cache import Cache, model_key
+from ..cache import key as cache_key
 from ..enhancer import Enhancer
 from ..errors import EdgeEnhanceError
 from ..masknet import find_model
@@ -69,7 +71,8 @@ _OVERHEAD = 3.0  # an external program may take so many times the recording's le
 @dataclass(frozen=True)
 class Settings:
     """What is not in the suite file. speech, noise : folders of recordings, None synthesizes · peers : the folder of
-    DTLN and GTCRN · floats : of `systems.write_floats` · sounds, pictures : keep them for the report"""
+    DTLN and GTCRN · floats : of `systems.write_floats` · sounds, pictures : keep them for the report
+    cache : folder for what systems make of recordings (`edgeenhance.cache`), with the computing times of then"""
 
     speech: str | None = None
     noise: str | None = None
@@ -77,6 +80,7 @@ class Settings:
     floats: str | None = None
     sounds: bool = True
     pictures: bool = True
+    cache: str | None = None
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,42 @@ class Output:
 
 
 def enhance_recording(name: str, recording: Recording, plan: Plan, settings: Settings) -> Output:
-    """The named system of a plan over a recording; raises what the system raises."""
+    """The named system of a plan over a recording; raises what the system raises.
+
+    With a cache, not computed again if the same model heard the same samples; programs and files are not cached.
+    """
+    make = partial(_enhance, name, recording, plan, settings)
+    if not settings.cache or name in (*plan.folders, *plan.commands, CLEAN, "noisy"):
+        return make()
+    networks = _networks_key(name, settings.peers, settings.floats)
+    heard = cache_key(name, networks, replace(recording, name=""), _both(plan, recording))
+    return _cache(settings.cache).get(heard, make)
+
+
+@lru_cache(maxsize=64)
+def _networks_key(name: str, peers: str | None, floats: str | None) -> str:
+    """Of the files that a system runs."""
+    beam, model = beam_and_model(name)
+    files = [Path(word) for word in (beam, model) if Path(word).is_file()]
+    if {beam, model} & set(PEERS):
+        files += sorted(path for path in Path(peers).rglob("*") if path.is_file()) if peers else []
+    else:
+        files.append(model_key(model_file(model, floats)))
+    return cache_key(files)
+
+
+@lru_cache(maxsize=1)
+def _cache(folder: str) -> Cache:
+    """One per process."""
+    return Cache(folder=folder)
+
+
+def _both(plan: Plan, recording: Recording) -> bool:
+    """Are both ears asked for?"""
+    return recording.ears is not None and bool({"interaural_level_error", "interaural_time_error"} & set(plan.measured))
+
+
+def _enhance(name: str, recording: Recording, plan: Plan, settings: Settings) -> Output:
     if name in plan.folders:
         return _finished(Path(plan.folders[name]) / f"{recording.name}.wav", recording)
     if name in plan.commands:
@@ -135,8 +174,7 @@ def enhance_recording(name: str, recording: Recording, plan: Plan, settings: Set
     beam, model = beam_and_model(name)
     if name == "noisy" or {beam, model} & set(PEERS):
         return _peer(name, recording, settings)
-    both = recording.ears is not None and bool({"interaural_level_error", "interaural_time_error"} & set(plan.measured))
-    return _chain(beam, model_file(model, settings.floats), recording, both, backend_of(name))
+    return _chain(beam, model_file(model, settings.floats), recording, _both(plan, recording), backend_of(name))
 
 
 def _clean(recording: Recording) -> Output:

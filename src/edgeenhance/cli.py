@@ -1,8 +1,8 @@
 """The command `edgeenhance`: every subcommand is one function below, and prints to standard output.
 
-Exit codes: 0 done, 1 a gate was missed or the doctor found something wrong, 2 bad input (one sentence on standard
-error), 130 interrupted. Output files are written whole or not at all. Packages that a subcommand needs beyond the
-device SDK are imported when it runs.
+Exit codes: 0 done, 1 a gate was missed, files of a folder failed or the doctor found something wrong, 2 bad input (one
+sentence on standard error), 130 interrupted. Output files are written whole or not at all. Packages that a subcommand
+needs beyond the device SDK are imported when it runs.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from .streams import FORMATS, pipe
 EXTRAS = {  # package to import -> extra that brings it
     "soundfile": "files",
     "soxr": "files",
+    "diskcache": "files",
     "sounddevice": "live",
     "pyroomacoustics": "sim",
     "scipy": "sim",
@@ -99,14 +100,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_enhance(commands: Any) -> None:
-    p = commands.add_parser("enhance", help="clean the speech in a recording, or in raw PCM from a pipe: - -o -")
-    p.add_argument("input", metavar="IN.wav|-", help="sound file, or - for raw PCM on standard input")
-    p.add_argument("-o", "--output", required=True, metavar="OUT.wav|-", help="- for raw PCM on standard output")
+    p = commands.add_parser("enhance", help="clean the speech in recordings, or in raw PCM from a pipe: - -o -")
+    p.add_argument(
+        "input", metavar="IN.wav|DIR|-", help="sound file, a folder of them, or - for raw PCM on standard input"
+    )
+    p.add_argument("-o", "--output", required=True, metavar="OUT.wav|DIR|-", help="- for raw PCM on standard output")
     p.add_argument("--array", metavar="NAME|FILE.toml", help="where the recording is from; default for 1 channel: mono")
     _add_settings(p)
     p.add_argument("--backend", default="native", metavar="NAME", help="what runs the model: native (default), litert")
     p.add_argument("--look", type=float, default=0.0, metavar="DEG", help="talker's direction; 0 front, 90 left")
     p.add_argument("--channels", type=_channels, metavar="1,3,2,4", help="the input's channels in the array's order")
+    p.add_argument("--cache", metavar="DIR", help="with a folder: keep results there and do not compute them again")
     raw = p.add_argument_group("raw PCM, little-endian, interleaved: edgeenhance enhance - -o -")
     raw.add_argument("--format", choices=FORMATS, help="of input and output (default: float32, full scale 1)")
     raw.add_argument("--rate", type=_positive, metavar="HZ", help="of input and output (default: 16000)")
@@ -126,20 +130,42 @@ def _add_settings(p: argparse.ArgumentParser) -> None:
     p.add_argument("--ceiling", type=float, metavar="DBFS", help="limit the output, -60 to 0 (default: no limiter)")
 
 
-def _enhance(args: argparse.Namespace) -> None:
+def _enhance(args: argparse.Namespace) -> int:
     names = ("profile", "beamformer", "model", "backend", "look", "strength", "ears", "cues", "ceiling")
     settings = {name: getattr(args, name) for name in names}
     if "-" in (args.input, args.output):
         _enhance_pipe(args, settings)
-    else:
-        _enhance_file(args, settings)
+        return 0
+    if args.format or args.rate or args.channels_in:
+        raise ValueError("--format, --rate and --channels-in describe raw PCM (- -o -); a sound file says so itself")
+    if Path(args.input).is_dir():
+        return _enhance_folder(args, settings)
+    if args.cache:
+        raise ValueError("--cache is for folders of recordings: edgeenhance enhance DIR -o DIR --cache DIR")
+    _enhance_file(args, settings)
+    return 0
+
+
+def _enhance_folder(args: argparse.Namespace, settings: dict[str, Any]) -> int:
+    from .cache import Cache
+    from .folder import enhance_folder
+
+    cache = Cache(folder=args.cache) if args.cache else None
+    with _line() as show:
+        written, failed = enhance_folder(
+            args.input, args.output, array=args.array, channels=args.channels, cache=cache,
+            progress=lambda number, count, name: show(f"{number} of {count}: {name}"), **settings,
+        )  # fmt: skip
+    for name, reason in failed.items():
+        print(f"failed: {name}: {reason}")
+    found = f", {cache.statistics.hits} of them in the cache" if cache else ""
+    print(f"{args.output}: {len(written)} files{found}" + (f", {len(failed)} failed" if failed else ""))
+    return 1 if failed else 0
 
 
 def _enhance_file(args: argparse.Namespace, settings: dict[str, Any]) -> None:
     from .files import enhance_file
 
-    if args.format or args.rate or args.channels_in:
-        raise ValueError("--format, --rate and --channels-in describe raw PCM (- -o -); a sound file says so itself")
     with _progress(Path(args.input).name, "frames") as progress:
         enhance_file(args.input, args.output, array=args.array, channels=args.channels, progress=progress, **settings)
 
@@ -206,6 +232,7 @@ def _add_evaluate(commands: Any) -> None:
     p.add_argument("--speech", metavar="DIR", help="recordings of talkers for scenes; synthesized without")
     p.add_argument("--noise", metavar="DIR", help="recordings of noises for scenes; synthesized without")
     p.add_argument("--peers", metavar="DIR", help="folder of the DTLN and GTCRN files")
+    p.add_argument("--cache", metavar="DIR", help="keep what systems make of recordings there, for other runs")
     p.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes; results do not depend on them")
     p.add_argument("--scheduler", metavar="ADDRESS", help="of a dask cluster, or: local")
     p.add_argument("--no-report", action="store_true", help="numbers only: no sounds, pictures, index.html")
@@ -228,7 +255,7 @@ def _evaluate(args: argparse.Namespace) -> int:
             measures=args.metrics,
         )  # fmt: skip
     shown = not args.no_report
-    settings = Settings(args.speech, args.noise, args.peers, sounds=shown, pictures=shown)
+    settings = Settings(args.speech, args.noise, args.peers, sounds=shown, pictures=shown, cache=args.cache)
     content = evaluate(
         plan, args.output, settings, workers=args.workers, scheduler=args.scheduler, command=_command_line()
     )

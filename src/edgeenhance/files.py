@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -129,13 +130,15 @@ def writing(
     Raises EdgeEnhanceError where libsndfile cannot write.
     """
     soundfile = _library("soundfile")
-    if subtype is not None and not soundfile.check_format(format, subtype):
+    if subtype is not None and (subtype.startswith("MPEG") or not soundfile.check_format(format, subtype)):
         subtype = "PCM_24" if soundfile.check_format(format, "PCM_24") else None
     try:
         with soundfile.SoundFile(os.fspath(path), "w", sample_rate, channels, subtype, format=format) as file:
             yield file.write
     except soundfile.SoundFileError as error:
-        raise EdgeEnhanceError(f"cannot write {format} at {sample_rate} Hz: {_reason(error)}") from error
+        full = shutil.disk_usage(Path(path).parent).free < sample_rate * channels * 8
+        reason = "the disk is full" if full else _reason(error)
+        raise EdgeEnhanceError(f"cannot write {format} at {sample_rate} Hz: {reason}") from error
 
 
 def resampled(blocks: Iterable[np.ndarray], channels: int, rate_in: int, rate_out: int) -> Iterator[np.ndarray]:

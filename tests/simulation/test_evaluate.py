@@ -129,6 +129,21 @@ def test_the_folder_holds_tables_and_sounds(done):
 # ---- stopped, failed ----
 
 
+def test_with_a_cache_another_evaluation_computes_nothing_again(tmp_path, monkeypatch):
+    pytest.importorskip("diskcache")
+    from edgeenhance.simulation import evaluate as module
+
+    computed = []
+    compute = module._enhance
+    monkeypatch.setattr(module, "_enhance", lambda name, *rest: computed.append(name) or compute(name, *rest))
+    text = SUITE.replace('"superdirective"', '"mvdr+assist-s", "mvdr"')
+    plan, settings = plan_of(tmp_path, text), Settings(cache=str(tmp_path / "cache"), pictures=False)
+    first, again, other = (json.loads(module.run_case(plan, settings, index)[RESULT]) for index in (0, 0, 1))
+    assert first["error"] is None and again["rows"]["mvdr"] == first["rows"]["mvdr"]
+    assert again["rows"]["mvdr+assist-s"] == first["rows"]["mvdr+assist-s"] != other["rows"]["mvdr+assist-s"]
+    assert computed == [*plan.systems, "noisy", *plan.systems]
+
+
 def test_a_stopped_evaluation_goes_on_without_computing_again(done, tmp_path):
     plan, out = plan_of(tmp_path), tmp_path / "out"
     evaluate(plan, out, NUMBERS)
