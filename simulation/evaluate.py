@@ -315,7 +315,7 @@ def run_case(plan: Plan, settings: Settings, index: int) -> dict[str, bytes]:
         if settings.sounds:
             files |= _sounds(heard)
         if settings.pictures:
-            files |= _pictures(heard, scene, outputs)
+            files |= _pictures(heard, scene, recording, outputs)
     except Exception as error:  # of any kind: the other cases go on, and this one is computed again next time
         result["error"] = f"{type(error).__name__}: {error}"
     result["audio"] = dict(zip(heard, (name for name in files if name.endswith(".ogg"))))
@@ -444,8 +444,10 @@ def _sounds(heard: Mapping[str, np.ndarray]) -> dict[str, bytes]:
     return files
 
 
-def _pictures(heard: Mapping[str, np.ndarray], scene: Scene | None, outputs: Mapping[str, Output]) -> dict[str, bytes]:
-    """Of the last of our own systems its gains and beam."""
+def _pictures(
+    heard: Mapping[str, np.ndarray], scene: Scene | None, recording: Recording, outputs: Mapping[str, Output]
+) -> dict[str, bytes]:
+    """Of our own systems the gains, in the last one's profile, and the last one's beam."""
     from . import pictures, spectrum
 
     drawn = {
@@ -454,11 +456,11 @@ def _pictures(heard: Mapping[str, np.ndarray], scene: Scene | None, outputs: Map
         "spectra": spectrum.compare_spectra(heard, SAMPLE_RATE),
     }
     for output in outputs.values():
-        if output.gains is not None:
-            drawn["mask"] = pictures.mask_picture(output.gains, output.profile)
         if output.beam is not None and output.beam.array.mics > 1:
             b = output.beam
             drawn["beampattern"] = plot_beampattern(b.weights, b.array, b.look, b.freqs, "at the end")
+    if gains := _gains(recording, outputs):
+        drawn["mask"] = pictures.masks(*gains)
     if scene is not None:
         drawn["room"] = pictures.room_plan(scene)
     files = {}
@@ -467,6 +469,21 @@ def _pictures(heard: Mapping[str, np.ndarray], scene: Scene | None, outputs: Map
             path = pictures.save_picture(figure, Path(folder) / f"{name}.webp")
             files[path.name] = path.read_bytes()
     return files
+
+
+def _gains(recording: Recording, outputs: Mapping[str, Output]) -> tuple[dict[str, np.ndarray], Profile] | None:
+    """Of all networks in the last one's profile, the ideal ones first where speech and noise are known."""
+    from .pictures import ideal_ratio_mask
+
+    own = {name: output for name, output in outputs.items() if output.gains is not None}
+    if not own:
+        return None
+    profile = list(own.values())[-1].profile
+    found = {name: output.gains for name, output in own.items() if output.profile == profile}
+    if recording.parts is None:
+        return found, profile
+    speech, noise = (part[:, recording.reference] for part in recording.parts)
+    return {"ideal, at the reference microphone": ideal_ratio_mask(speech, noise, profile), **found}, profile
 
 
 # ---- all cases ----

@@ -1,11 +1,13 @@
 """Pictures of one scene, for reports: what was heard, what the network did, where everybody stands.
 
     spectrograms · waveforms     signals one above the other, on one scale
-    mask_picture                 the network's gains over time and frequency
+    masks · ideal_ratio_mask     gains of networks over time and frequency, and those that would be ideal
     room_plan                    the room from above: array, talkers, noises
     save_picture                 a small file of any figure
 
-All but the last return a matplotlib Figure; they need the extra `eval`.
+Beside these stand `spectrum.compare_spectra`, long-term spectra over each other, and `models.curves.plot_curves`, the
+curves of a training run. All but `ideal_ratio_mask` and `save_picture` return a matplotlib Figure; they need the extra
+`eval`.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import numpy as np
 from .._files import atomic_path
 from ..arrays import new_figure
 from ..profiles import Profile
+from ..stft import stft_reference
 from .room import turn
 from .scene import Scene
 
@@ -68,23 +71,41 @@ def waveforms(signals: Mapping[str, np.ndarray], sample_rate: int) -> Figure:
     return figure
 
 
-def mask_picture(gains: np.ndarray, profile: Profile) -> Figure:
-    """The network's gains in dB, kHz over s. gains : (hops, bins) of the profile, amplitudes 0 .. 1"""
+def masks(gains: Mapping[str, np.ndarray], profile: Profile) -> Figure:
+    """Gains in dB one above the other on one scale, kHz over s. gains : by title, (hops, bins), amplitudes 0 .. 1"""
+    checked = {title: _checked_gains(values, profile) for title, values in gains.items()}
+    if not checked:
+        raise ValueError("a picture needs the gains of one network or more, as {'network': gains}; got nothing")
+    figure, axes = _stack(checked, 1.35 if len(checked) > 1 else 2.0)
+    for ax, values in zip(axes, checked.values(), strict=True):
+        extent = (0, len(values) * profile.hop / profile.sample_rate, 0, profile.sample_rate / 2000)
+        level = 20 * np.log10(np.maximum(values.T, 1e-6))
+        style = {"vmin": -MASK_RANGE_DB, "vmax": 0, "cmap": "viridis"}
+        image = ax.imshow(level, origin="lower", aspect="auto", extent=extent, **style)
+        ax.set(ylabel="kHz", xlim=(0, max(map(len, checked.values())) * profile.hop / profile.sample_rate))
+        ax.locator_params(axis="y", nbins=2, steps=[1, 2, 4, 5, 10])
+    figure.colorbar(image, ax=list(axes), label="gain / dB", pad=0.01, aspect=25 * len(checked))
+    return figure
+
+
+def ideal_ratio_mask(speech: np.ndarray, noise: np.ndarray, profile: Profile) -> np.ndarray:
+    """The gains sqrt(S² / (S² + N²)) that a network without errors would have : (hops, bins), 1 where nothing sounds.
+
+    speech, noise : (n,) the parts of what it hears. Source: Wang, Narayanan and Wang, "On training targets for
+    supervised speech separation", IEEE/ACM TASLP 22 (2014).
+    """
+    s, n = (np.abs(stft_reference(np.asarray(part, float), profile)) ** 2 for part in (speech, noise))
+    return np.sqrt((s + 1e-20) / (s + n + 1e-20))
+
+
+def _checked_gains(gains: np.ndarray, profile: Profile) -> np.ndarray:
     gains = np.asarray(gains, dtype=float)
     if gains.ndim != 2 or not len(gains) or gains.shape[1] != profile.bins:
         raise ValueError(
             f"gains must be (hops, {profile.bins}) for profile {profile.name!r}, got {gains.shape}; "
             "expand bands to bins"
         )
-    figure = new_figure(_WIDTH, 2.4)
-    ax = figure.add_subplot()
-    extent = (0, len(gains) * profile.hop / profile.sample_rate, 0, profile.sample_rate / 2000)
-    level = 20 * np.log10(np.maximum(gains.T, 1e-6))
-    style = {"vmin": -MASK_RANGE_DB, "vmax": 0, "cmap": "viridis"}
-    image = ax.imshow(level, origin="lower", aspect="auto", extent=extent, **style)
-    ax.set(xlabel="s", ylabel="kHz")
-    figure.colorbar(image, ax=ax, label="gain / dB", pad=0.01, aspect=25)
-    return figure
+    return gains
 
 
 def room_plan(scene: Scene) -> Figure:

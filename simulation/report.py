@@ -31,7 +31,7 @@ _MEDIA = {
 _PICTURES = {  # in the order in which they are shown; others come last, under their own names
     "waveforms": "Waveforms",
     "spectrograms": "Spectrograms",
-    "mask": "Gains of the network",
+    "mask": "Gains of the networks",
     "beampattern": "Beam pattern",
     "room": "Room",
 }

@@ -12,7 +12,8 @@ from edgeenhance.profiles import PROFILES  # noqa: E402
 from edgeenhance.simulation.pictures import (  # noqa: E402
     MASK_RANGE_DB,
     RANGE_DB,
-    mask_picture,
+    ideal_ratio_mask,
+    masks,
     room_plan,
     save_picture,
     spectrograms,
@@ -138,7 +139,7 @@ def test_a_sample_rate_in_khz_raises(picture):
 def test_gains_are_shown_in_db_over_time_and_frequency():
     gains = np.ones((100, PROFILE.bins))
     gains[:, : PROFILE.bins // 2] = 0.1
-    figure = mask_picture(gains, PROFILE)
+    figure = masks({"network": gains}, PROFILE)
     (ax,) = panels(figure)
     level = ax.images[0].get_array()
     assert level.shape == (PROFILE.bins, 100)
@@ -150,19 +151,40 @@ def test_gains_are_shown_in_db_over_time_and_frequency():
 
 
 def test_low_frequencies_are_below():
-    (ax,) = panels(mask_picture(np.ones((10, PROFILE.bins)), PROFILE))
+    (ax,) = panels(masks({"": np.ones((10, PROFILE.bins))}, PROFILE))
     assert ax.images[0].origin == "lower"
 
 
 def test_gains_of_zero_can_be_drawn():
-    (ax,) = panels(mask_picture(np.zeros((10, PROFILE.bins)), PROFILE))
+    (ax,) = panels(masks({"": np.zeros((10, PROFILE.bins))}, PROFILE))
     assert np.isfinite(ax.images[0].get_array()).all()
 
 
 @pytest.mark.parametrize("shape", [(10,), (0, PROFILE.bins), (10, PROFILE.bins - 1), (PROFILE.bins, 10)])
 def test_gains_of_another_shape_raise(shape):
     with pytest.raises(ValueError, match=f"must be .hops, {PROFILE.bins}.*expand bands to bins"):
-        mask_picture(np.ones(shape), PROFILE)
+        masks({"": np.ones(shape)}, PROFILE)
+
+
+def test_masks_are_compared_on_one_scale():
+    gains = {"ideal": np.ones((100, PROFILE.bins)), "network": np.full((50, PROFILE.bins), 0.5)}
+    figure = masks(gains, PROFILE)
+    assert titles(figure) == ["ideal", "network"]
+    assert {ax.images[0].get_clim() for ax in panels(figure)} == {(-MASK_RANGE_DB, 0)}
+    seconds = 100 * PROFILE.hop / PROFILE.sample_rate
+    assert [ax.get_xlim() for ax in panels(figure)] == [(0, seconds)] * 2
+    with pytest.raises(ValueError, match="one network or more"):
+        masks({}, PROFILE)
+
+
+def test_the_ideal_mask_passes_speech_and_stops_noise():
+    speech, noise = sine(500), 1e-2 * sine(5000)
+    gains = ideal_ratio_mask(speech, noise, PROFILE)
+    assert gains.shape == (RATE // PROFILE.hop, PROFILE.bins) and 0 <= gains.min() <= gains.max() <= 1
+    low, high = (int(np.argmin(np.abs(PROFILE.freqs - hertz))) for hertz in (500, 5000))
+    assert gains[20:, low].min() > 0.99 and gains[20:, high].max() < 0.01
+    np.testing.assert_allclose(ideal_ratio_mask(speech, speech, PROFILE), np.sqrt(0.5), atol=1e-6)
+    assert ideal_ratio_mask(0 * speech, 0 * speech, PROFILE).min() == 1
 
 
 # ---- rooms ----
