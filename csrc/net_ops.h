@@ -1,19 +1,24 @@
 /*
  * net_ops.h: the arithmetic of a network program. net.c includes it once per instruction set, with EE_OPS(name) giving
- * each copy its own names: plain loops that compilers vectorize, but for the sums of products on Cortex-M. Integers only,
- * so every copy gives the same bits.
+ * each copy its own names: plain loops that compilers vectorize, but for the sums of products and what looks into a table.
+ * Integers only, so every copy gives the same bits.
  *
  * The integers are those of TFLite's builtin kernels. x * multiplier / 2^(31 + shift) is rounded twice: to 31 bits, then
  * by the shift, where matrix products round a half up and everything else away from zero.
  */
 
-/* Nothing overflows: |y| < 2^31, because multipliers are. */
+/* Nothing overflows: |y| < 2^31, because multipliers are. So the shift may be an unsigned one, which AVX2 has. */
 static inline int32_t EE_OPS(scale)(int32_t x, int32_t multiplier)
 {
-    return (int32_t)(((int64_t)x * multiplier + (1 << 30)) >> 31);
+    return (int32_t)((uint64_t)((int64_t)x * multiplier + (1 << 30)) >> 31);
 }
 
-static inline int32_t EE_OPS(half_up)(int32_t y, int32_t shift) { return shift ? ((y >> (shift - 1)) + 1) >> 1 : y; }
+/* Without a branch, so that compilers vectorize it. */
+static inline int32_t EE_OPS(half_up)(int32_t y, int32_t shift)
+{
+    int32_t half = shift > 0;
+    return ((y >> (shift - half)) + half) >> half;
+}
 
 static inline int32_t EE_OPS(away)(int32_t x, int32_t multiplier, int32_t shift)
 {
@@ -77,25 +82,71 @@ static void EE_OPS(dots)(const int8_t *w, const int16_t *x, uint32_t count, int3
 }
 #endif
 
-/* table: bias, multiplier and shift of each row, [3][rows] */
-static int16_t EE_OPS(row)(const ee_op *op, const int32_t *table, uint32_t r, int32_t sum)
+#ifdef EE_AVX2
+static inline __m256i EE_OPS(sixteen)(const int8_t *w, __m256i inputs, __m256i sum)
 {
-    int32_t y = EE_OPS(scale)((int32_t)((uint32_t)sum + (uint32_t)table[r]), table[op->count + r]);
-    return EE_OPS(clamp)(EE_OPS(half_up)(y, table[2 * op->count + r]), op->low, op->high);
+    __m256i row = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)w));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(row, inputs));
+}
+
+static inline __m256i EE_OPS(eight)(const int8_t *w, __m128i inputs, __m256i sum)
+{
+    __m128i row = _mm_cvtepi8_epi16(_mm_loadl_epi64((const __m128i *)(const void *)w));
+    return _mm256_add_epi32(sum, _mm256_inserti128_si256(_mm256_setzero_si256(), _mm_madd_epi16(row, inputs), 0));
+}
+
+/* Four rows share their inputs: 16 products of each at a time, then 8, the rest one by one. */
+static void EE_OPS(dots)(const int8_t *w, const int16_t *x, size_t count, int32_t sums[4])
+{
+    const int8_t *w1 = w + count, *w2 = w1 + count, *w3 = w2 + count;
+    __m256i s0 = _mm256_setzero_si256(), s1 = s0, s2 = s0, s3 = s0;
+    size_t i = 0;
+    for (; i + 16 <= count; i += 16) {
+        __m256i inputs = _mm256_loadu_si256((const __m256i *)(const void *)(x + i));
+        s0 = EE_OPS(sixteen)(w + i, inputs, s0);
+        s1 = EE_OPS(sixteen)(w1 + i, inputs, s1);
+        s2 = EE_OPS(sixteen)(w2 + i, inputs, s2);
+        s3 = EE_OPS(sixteen)(w3 + i, inputs, s3);
+    }
+    if (i + 8 <= count) {
+        __m128i inputs = _mm_loadu_si128((const __m128i *)(const void *)(x + i));
+        s0 = EE_OPS(eight)(w + i, inputs, s0);
+        s1 = EE_OPS(eight)(w1 + i, inputs, s1);
+        s2 = EE_OPS(eight)(w2 + i, inputs, s2);
+        s3 = EE_OPS(eight)(w3 + i, inputs, s3);
+        i += 8;
+    }
+    __m256i four = _mm256_hadd_epi32(_mm256_hadd_epi32(s0, s1), _mm256_hadd_epi32(s2, s3));
+    __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
+    _mm_storeu_si128((__m128i *)(void *)sums, sum);
+    for (; i < count; i++)
+        for (size_t r = 0; r < 4; r++) sums[r] = (int32_t)((uint32_t)sums[r] + (uint32_t)(w[r * count + i] * x[i]));
+}
+#endif
+
+/* Sums of products to activations. bias: of these rows, [3][op->count] with multiplier and shift */
+static void EE_OPS(rows)(const ee_op *op, const int32_t *bias, const int32_t *sums, uint32_t count, int16_t *out)
+{
+    const int32_t *multiplier = bias + op->count, *shift = multiplier + op->count;
+    int32_t low = op->low, high = op->high;
+    for (uint32_t r = 0; r < count; r++) {
+        int32_t y = EE_OPS(scale)((int32_t)((uint32_t)sums[r] + (uint32_t)bias[r]), multiplier[r]);
+        out[r] = EE_OPS(clamp)(EE_OPS(half_up)(y, shift[r]), low, high);
+    }
 }
 
 static void EE_OPS(dense)(const ee_op *op, const int8_t *weights, const int32_t *table, const int16_t *x, int16_t *out)
 {
-    uint32_t r = 0;
-#ifdef EE_DSP
-    for (; r + 4 <= op->count; r += 4) {
-        int32_t sums[4];
-        EE_OPS(dots)(weights + (size_t)r * op->cols, x, op->cols, sums);
-        for (uint32_t i = 0; i < 4; i++) out[r + i] = EE_OPS(row)(op, table, r + i, sums[i]);
-    }
+    int32_t sums[ROWS];
+    for (uint32_t first = 0; first < op->count; first += ROWS) {
+        uint32_t r = 0, count = op->count - first < ROWS ? op->count - first : ROWS;
+        const int8_t *w = weights + (size_t)first * op->cols;
+#if defined(EE_DSP) || defined(EE_AVX2)
+        for (; r + 4 <= count; r += 4) EE_OPS(dots)(w + (size_t)r * op->cols, x, op->cols, sums + r);
 #endif
-    for (; r < op->count; r++)
-        out[r] = EE_OPS(row)(op, table, r, EE_OPS(dot)(weights + (size_t)r * op->cols, x, op->cols));
+        for (; r < count; r++) sums[r] = EE_OPS(dot)(w + (size_t)r * op->cols, x, op->cols);
+        EE_OPS(rows)(op, table + first, sums, count, out + first);
+    }
 }
 
 /* ---- sums and products ---- */
@@ -131,12 +182,18 @@ static inline int32_t EE_OPS(argument)(const ee_op *op, int16_t x)
     return (x * op->multiplier[0] + ((1 << shift) >> 1)) >> shift;
 }
 
+/* 65536 sigmoid(size / (24 << bits)) << bits, size >= 0; what lies beyond the table is `most`. */
+static inline int32_t EE_OPS(look_up)(const uint16_t *table, int32_t size, int bits, int32_t most)
+{
+    int32_t at = size >> bits, known = at < 255, from = known ? at : 0;
+    int32_t y = (table[from] << bits) + (size & ((1 << bits) - 1)) * (table[from + 1] - table[from]);
+    return known ? y : most;
+}
+
 static void EE_OPS(sigmoid_table)(const ee_op *op, const uint16_t *table, const int16_t *a, int16_t *out)
 {
     for (uint32_t i = 0; i < op->count; i++) {
-        int32_t x = EE_OPS(argument)(op, a[i]), size = x < 0 ? -x : x, at = size >> 9;
-        int32_t y = 32767 << 10;
-        if (at < 255) y = (table[at] << 9) + (size & 511) * (table[at + 1] - table[at]);
+        int32_t x = EE_OPS(argument)(op, a[i]), y = EE_OPS(look_up)(table, x < 0 ? -x : x, 9, 32767 << 10);
         out[i] = (int16_t)((x < 0 ? (1 << 25) - y + 511 : y + 512) >> 10);
     }
 }
@@ -144,10 +201,7 @@ static void EE_OPS(sigmoid_table)(const ee_op *op, const uint16_t *table, const 
 static void EE_OPS(tanh_table)(const ee_op *op, const uint16_t *table, const int16_t *a, int16_t *out)
 {
     for (uint32_t i = 0; i < op->count; i++) {
-        int32_t x = EE_OPS(argument)(op, a[i]), size = x < 0 ? -x : x, at = size >> 8;
-        int32_t y = 65535 << 8;
-        if (at < 255) y = (table[at] << 8) + (size & 255) * (table[at + 1] - table[at]);
-        y -= 1 << 23;
+        int32_t x = EE_OPS(argument)(op, a[i]), y = EE_OPS(look_up)(table, x < 0 ? -x : x, 8, 65535 << 8) - (1 << 23);
         out[i] = (int16_t)((x < 0 ? -y + 127 : y + 128) >> 8);
     }
 }
