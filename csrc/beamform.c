@@ -6,46 +6,49 @@
 
 #include "internal.h"
 
-#define LANES 8 /* bins solved side by side */
+#define LANES EE_LANES /* bins solved side by side */
 #define PIVOT_FLOOR 1e-6f
 
 /* Plane of entry (i, j), j <= i, of a packed Hermitian matrix. */
 static int plane(int i, int j) { return i * i + 2 * j; }
 
-void ee_beam_apply(const float *w, const float *X, int mics, int bins, float *y)
+EE_INLINE void apply_one(const float *w, const float *x, int bins, float *restrict yr, float *restrict yi)
 {
-    memset(y, 0, 2 * (size_t)bins * sizeof(float));
-    for (int m = 0; m < mics; m++) {
-        const float *restrict wr = w + 2 * m * bins, *restrict wi = wr + bins;
-        const float *restrict xr = X + 2 * m * bins, *restrict xi = xr + bins;
-        float *restrict yr = y, *restrict yi = y + bins;
-        for (int f = 0; f < bins; f++) {
-            yr[f] += wr[f] * xr[f] + wi[f] * xi[f];
-            yi[f] += wr[f] * xi[f] - wi[f] * xr[f];
-        }
+    const float *restrict wr = w, *restrict wi = w + bins, *restrict xr = x, *restrict xi = x + bins;
+    for (int f = 0; f < bins; f++) {
+        yr[f] += wr[f] * xr[f] + wi[f] * xi[f];
+        yi[f] += wr[f] * xi[f] - wi[f] * xr[f];
     }
 }
 
-static void update_diagonal(float *restrict r, const float *restrict x, const float *restrict rate, int bins)
+EE_VECTOR void ee_beam_apply(const float *w, const float *X, int mics, int bins, float *y)
+{
+    memset(y, 0, 2 * (size_t)bins * sizeof(float));
+    for (int m = 0; m < mics; m++) apply_one(w + 2 * m * bins, X + 2 * m * bins, bins, y, y + bins);
+}
+
+EE_INLINE void update_diagonal(float *restrict r, const float *restrict x, const float *restrict rate, int bins)
 {
     for (int f = 0; f < bins; f++) r[f] += rate[f] * (x[f] * x[f] + x[bins + f] * x[bins + f] - r[f]);
 }
 
-static void update_pair(float *restrict r, const float *restrict a, const float *restrict b,
-                        const float *restrict rate, int bins)
+EE_INLINE void update_pair(float *restrict re, float *restrict im, const float *restrict a, const float *restrict b,
+                           const float *restrict rate, int bins)
 {
     for (int f = 0; f < bins; f++) {
-        float re = a[f] * b[f] + a[bins + f] * b[bins + f], im = a[bins + f] * b[f] - a[f] * b[bins + f];
-        r[f] += rate[f] * (re - r[f]);
-        r[bins + f] += rate[f] * (im - r[bins + f]);
+        re[f] += rate[f] * (a[f] * b[f] + a[bins + f] * b[bins + f] - re[f]);
+        im[f] += rate[f] * (a[bins + f] * b[f] - a[f] * b[bins + f] - im[f]);
     }
 }
 
-void ee_covariance_update(float *R, const float *X, const float *rate, int mics, int bins)
+EE_VECTOR void ee_covariance_update(float *R, const float *X, const float *rate, int mics, int bins)
 {
     for (int i = 0; i < mics; i++) {
         const float *a = X + 2 * i * bins;
-        for (int j = 0; j < i; j++) update_pair(R + plane(i, j) * bins, a, X + 2 * j * bins, rate, bins);
+        for (int j = 0; j < i; j++) {
+            float *r = R + plane(i, j) * bins;
+            update_pair(r, r + bins, a, X + 2 * j * bins, rate, bins);
+        }
         update_diagonal(R + plane(i, i) * bins, a, rate, bins);
     }
 }
@@ -56,7 +59,7 @@ typedef struct {
     float d[2 * EE_MAX_MICS][LANES];
 } batch;
 
-static void load_matrix(batch *s, const float *R, const float *prior, float prior_weight, int mics, int bins, int at)
+EE_INLINE void load_matrix(batch *s, const float *R, const float *prior, float prior_weight, int mics, int bins, int at)
 {
     float scale[LANES] = {0};
     for (int m = 0; m < mics; m++)
@@ -67,7 +70,7 @@ static void load_matrix(batch *s, const float *R, const float *prior, float prio
             s->A[p][l] = R[p * bins + at + l] * scale[l] + prior_weight * prior[p * bins + at + l];
 }
 
-static void leave_out(batch *s, unsigned skip, int mics)
+EE_INLINE void leave_out(batch *s, unsigned skip, int mics)
 {
     for (int i = 0; i < mics; i++)
         for (int j = 0; j <= i; j++) {
@@ -82,7 +85,7 @@ static void leave_out(batch *s, unsigned skip, int mics)
 }
 
 /* target -= a * conj(b), per lane; complex numbers are two rows of LANES */
-static void subtract_product(float (*restrict target)[LANES], float (*restrict a)[LANES], float (*restrict b)[LANES])
+EE_INLINE void subtract_product(float (*restrict target)[LANES], float (*restrict a)[LANES], float (*restrict b)[LANES])
 {
     for (int l = 0; l < LANES; l++) {
         target[0][l] -= a[0][l] * b[0][l] + a[1][l] * b[1][l];
@@ -91,7 +94,7 @@ static void subtract_product(float (*restrict target)[LANES], float (*restrict a
 }
 
 /* A = L L^H in place; the diagonal keeps 1 / l_ii. */
-static void factor(batch *s, int mics)
+EE_INLINE void factor(batch *s, int mics)
 {
     for (int i = 0; i < mics; i++) {
         for (int j = 0; j < i; j++) {
@@ -111,7 +114,7 @@ static void factor(batch *s, int mics)
     }
 }
 
-static void scale_entry(batch *s, int i)
+EE_INLINE void scale_entry(batch *s, int i)
 {
     for (int l = 0; l < LANES; l++) {
         s->d[2 * i][l] *= s->A[plane(i, i)][l];
@@ -120,7 +123,7 @@ static void scale_entry(batch *s, int i)
 }
 
 /* d -> A^-1 d / (d^H A^-1 d), by forward and back substitution */
-static void solve(batch *s, int mics)
+EE_INLINE void solve(batch *s, int mics)
 {
     float power[LANES] = {0};
     for (int i = 0; i < mics; i++) {
@@ -142,8 +145,8 @@ static void solve(batch *s, int mics)
         for (int l = 0; l < LANES; l++) s->d[i][l] *= power[l];
 }
 
-void ee_mvdr_weights(const float *R, const float *prior, float prior_weight, const float *d, unsigned skip, int mics,
-                     int bins, int first, int count, float *w)
+EE_VECTOR void ee_mvdr_weights(const float *R, const float *prior, float prior_weight, const float *d, unsigned skip,
+                               int mics, int bins, int first, int count, float *w)
 {
     batch s;
     for (int at = first; at < first + count; at += LANES) {

@@ -36,19 +36,21 @@ void ee_track_tune(ee_track *t, int sample_rate, int analysis, double hop_second
     t->last = last < t->bins ? last : t->bins;
 }
 
+EE_INLINE void turn_one(float *restrict re, float *restrict im, const float *restrict turn, float sign, int bins)
+{
+    for (int f = 0; f < bins; f++) {
+        float real = re[f] * turn[f] - sign * im[f] * turn[bins + f];
+        im[f] = im[f] * turn[f] + sign * re[f] * turn[bins + f];
+        re[f] = real;
+    }
+}
+
 /* x *= turn; with sign -1 turn to the right. */
-static void turn_on(const ee_track *t, float *x, float sign)
+EE_VECTOR static void turn_on(const ee_track *t, float *x, float sign)
 {
     int bins = t->bins;
-    for (int m = 0; m < t->mics; m++) {
-        float *restrict re = x + 2 * m * bins, *restrict im = re + bins;
-        const float *restrict cosine = t->turn + 2 * m * bins, *restrict sine = cosine + bins;
-        for (int f = 0; f < bins; f++) {
-            float real = re[f] * cosine[f] - sign * im[f] * sine[f];
-            im[f] = im[f] * cosine[f] + sign * re[f] * sine[f];
-            re[f] = real;
-        }
-    }
+    for (int m = 0; m < t->mics; m++)
+        turn_one(x + 2 * m * bins, x + (2 * m + 1) * bins, t->turn + 2 * m * bins, sign, bins);
 }
 
 /* Phases of the look, from the start: no rounding piles up. */
@@ -68,8 +70,8 @@ void ee_track_reset(ee_track *t)
 }
 
 /* power += 2 Re(conj(a) P b), P = phi - NOISE_SHARE noise: entry (i, j) of both, a and b microphones i and j of d */
-static void add_pair(const ee_track *t, const float *restrict a, const float *restrict b, const float *restrict phi,
-                     const float *restrict noise, float *restrict power)
+EE_INLINE void add_pair(const ee_track *t, const float *restrict a, const float *restrict b, const float *restrict phi,
+                        const float *restrict noise, float *restrict power)
 {
     int bins = t->bins;
     for (int f = t->first; f < t->last; f++) {
@@ -80,10 +82,10 @@ static void add_pair(const ee_track *t, const float *restrict a, const float *re
 }
 
 /* Mean over bins of d^H P d / (d^H d tr(Phi)), d the direction tried. */
-static float score(const ee_track *t, const float *phi, const float *noise)
+EE_VECTOR static float score(const ee_track *t, const float *phi, const float *noise)
 {
     int bins = t->bins;
-    float *restrict power = t->scratch, *restrict trace = power + bins, *restrict length = trace + bins, sum = 0.0f;
+    float *restrict power = t->scratch, *restrict trace = power + bins, *restrict length = trace + bins;
     memset(t->scratch, 0, 3 * (size_t)bins * sizeof(float));
     for (int i = 0; i < t->mics; i++) {
         const float *restrict a = t->tried + 2 * i * bins;
@@ -99,8 +101,8 @@ static float score(const ee_track *t, const float *phi, const float *noise)
             add_pair(t, a, t->tried + 2 * j * bins, phi + pair, noise + pair, power);
         }
     }
-    for (int f = t->first; f < t->last; f++) sum += power[f] / (trace[f] * length[f] + 1e-30f);
-    return sum / (float)(t->last - t->first);
+    for (int f = t->first; f < t->last; f++) power[f] /= trace[f] * length[f] + 1e-30f;
+    return ee_sum(power + t->first, t->last - t->first) / (float)(t->last - t->first);
 }
 
 static int reach(const ee_track *t) { return t->steps + EE_LOOK_BEYOND; }

@@ -58,7 +58,7 @@ def chain_subjects(array: MicArray, profile: Profile, model: str) -> dict[str, S
         return subjects
     net = NativeNet(model)
     subjects |= {
-        "features": _features(profile, net.centers, array.mics),
+        "features": _features(profile, net.centers),
         "network": _network(profile, net),
         "chain": _whole(Enhancer(array, model=model, **settings), x),
         "chain, hop by hop": _by_hop(Enhancer(array, model=model, block=profile.hop, **settings), x),
@@ -149,21 +149,21 @@ def _by_hop(enhancer: Enhancer, x: np.ndarray) -> Subject:
     return lambda: [enhancer.process(hop) for hop in hops]
 
 
-def _features(profile: Profile, centers: np.ndarray, mics: int) -> Subject:
-    """Band powers of three beams and all microphones, and the network's input; the kernel called directly."""
+def _features(profile: Profile, centers: np.ndarray) -> Subject:
+    """Band powers of the four signals, and the network's input; the kernel called directly."""
     bands, hops = len(centers), _hops(profile)
-    planar = np.random.default_rng(1).standard_normal((2, profile.bins)).astype(np.float32)
+    squares = np.random.default_rng(1).chisquare(2, profile.bins).astype(np.float32)
     power, q15 = np.empty((SIGNALS, bands), np.float32), np.empty(SIGNALS * bands, np.int16)
     state = ffi.new("ee_features *")
     lib.ee_features_init(state, profile.hop / profile.sample_rate)
-    at, X, out = pointer(np.ascontiguousarray(centers, np.int16), "int16_t"), pointer(planar), pointer(q15, "int16_t")
+    at, x, out = pointer(np.ascontiguousarray(centers, np.int16), "int16_t"), pointer(squares), pointer(q15, "int16_t")
     rows = [pointer(row) for row in power]
     powers = ffi.new("float *[]", rows)
 
     def run() -> None:
         for _ in hops:
-            for row in rows[:3] + mics * rows[3:]:
-                lib.ee_bands_power(at, bands, X, profile.bins, row)
+            for row in rows:
+                lib.ee_bands_power(at, bands, x, row)
             lib.ee_features_update(state, powers, bands, out)
 
     return run
