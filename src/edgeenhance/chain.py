@@ -120,11 +120,15 @@ class Chain:
         """x : (n, mics) contiguous float32 -> (n, ears) float32. Raises what the mask raised."""
         out = np.empty((len(x), self._ears), np.float32)
         code = lib.ee_enhancer_process(self.state, pointer(x), pointer(out), len(x))
+        if code:
+            self._raise(code)
+        return out
+
+    def _raise(self, code: int) -> None:
         if code == lib.EE_ERR_MASK and self._call and self._call.error is not None:
             error, self._call.error = self._call.error, None
             raise error
         check(code)
-        return out
 
     def set_tables(self, tables: BeamTables) -> None:
         """Steer elsewhere, without a click."""
