@@ -26,6 +26,7 @@
 #define MOST_ARENA (1u << 24)     /* bytes */
 #define CHECKED_FROM 16u          /* bytes of the header before what the CRC covers */
 #define TABLE_ENTRIES 256u
+#define HALF (1 << 30)            /* as a multiplier */
 #define ROWS 64u                  /* of a matrix product at a time */
 
 enum { INTEGER_16X8, INTEGER_8, FLOAT_32, QUANTIZATIONS };

@@ -20,11 +20,7 @@ static inline int32_t EE_OPS(half_up)(int32_t y, int32_t shift)
     return ((y >> (shift - half)) + half) >> half;
 }
 
-static inline int32_t EE_OPS(away)(int32_t x, int32_t multiplier, int32_t shift)
-{
-    int32_t y = EE_OPS(scale)(x, multiplier);
-    return EE_OPS(half_up)(y - (y < 0 && shift), shift);
-}
+static inline int32_t EE_OPS(away)(int32_t y, int32_t shift) { return EE_OPS(half_up)(y - (y < 0 && shift), shift); }
 
 static inline int16_t EE_OPS(clamp)(int32_t x, int32_t low, int32_t high)
 {
@@ -151,27 +147,39 @@ static void EE_OPS(dense)(const ee_op *op, const int8_t *weights, const int32_t 
 
 /* ---- sums and products ---- */
 
-static void EE_OPS(add)(const ee_op *op, const int16_t *a, const int16_t *b, int16_t *out)
+/* scale() by a multiplier that may be known to be a half, as where scales are powers of two apart; |x| <= 2^30 */
+static inline int32_t EE_OPS(term)(int32_t x, int32_t multiplier, int32_t shift, int half)
+{
+    return EE_OPS(away)(half ? (x + 1) >> 1 : EE_OPS(scale)(x, multiplier), shift);
+}
+
+static inline void EE_OPS(add_terms)(const ee_op *op, const int16_t *a, const int16_t *b, int16_t *out, int half)
 {
     const int32_t *m = op->multiplier, *s = op->shift;
     int32_t sign = op->kind == EE_OP_SUB ? -1 : 1;
     for (uint32_t i = 0; i < op->count; i++) {
-        int32_t sum = EE_OPS(away)(a[i] * 32768, m[0], s[0]); /* within 2^30, as the other one */
-        sum += sign * EE_OPS(away)(b[i] * 32768, m[1], s[1]);
-        out[i] = EE_OPS(clamp)(EE_OPS(away)(sum, m[2], s[2]), -32768, 32767);
+        int32_t sum = EE_OPS(term)(a[i] * 32768, m[0], s[0], half) + sign * EE_OPS(term)(b[i] * 32768, m[1], s[1], half);
+        out[i] = EE_OPS(clamp)(EE_OPS(term)(sum, m[2], s[2], half), -32768, 32767);
     }
+}
+
+static void EE_OPS(add)(const ee_op *op, const int16_t *a, const int16_t *b, int16_t *out)
+{
+    const int32_t *m = op->multiplier;
+    if (m[0] == HALF && m[1] == HALF && m[2] == HALF) EE_OPS(add_terms)(op, a, b, out, 1);
+    else EE_OPS(add_terms)(op, a, b, out, 0);
 }
 
 static void EE_OPS(mul)(const ee_op *op, const int16_t *a, const int16_t *b, int16_t *out)
 {
     for (uint32_t i = 0; i < op->count; i++)
-        out[i] = EE_OPS(clamp)(EE_OPS(away)(a[i] * b[i], op->multiplier[0], op->shift[0]), -32768, 32767);
+        out[i] = EE_OPS(clamp)(EE_OPS(away)(EE_OPS(scale)(a[i] * b[i], op->multiplier[0]), op->shift[0]), -32768, 32767);
 }
 
 static void EE_OPS(narrow)(const ee_op *op, const int16_t *a, int16_t *out)
 {
     for (uint32_t i = 0; i < op->count; i++)
-        out[i] = EE_OPS(clamp)(EE_OPS(away)(a[i], op->multiplier[0], op->shift[0]), -128, 127);
+        out[i] = EE_OPS(clamp)(EE_OPS(away)(EE_OPS(scale)(a[i], op->multiplier[0]), op->shift[0]), -128, 127);
 }
 
 /* ---- activations by table: of sigmoid(i / 24) * 65536, straight lines between ---- */
@@ -185,17 +193,44 @@ static inline int32_t EE_OPS(argument)(const ee_op *op, int16_t x)
 /* 65536 sigmoid(size / (24 << bits)) << bits, size >= 0; what lies beyond the table is `most`. */
 static inline int32_t EE_OPS(look_up)(const uint16_t *table, int32_t size, int bits, int32_t most)
 {
-    int32_t at = size >> bits, known = at < 255, from = known ? at : 0;
-    int32_t y = (table[from] << bits) + (size & ((1 << bits) - 1)) * (table[from + 1] - table[from]);
-    return known ? y : most;
+    int32_t at = size >> bits;
+    return at < 255 ? (table[at] << bits) + (size & ((1 << bits) - 1)) * (table[at + 1] - table[at]) : most;
 }
+
+static inline int16_t EE_OPS(sigmoid_one)(const ee_op *op, const uint16_t *table, int16_t a)
+{
+    int32_t x = EE_OPS(argument)(op, a), y = EE_OPS(look_up)(table, x < 0 ? -x : x, 9, 32767 << 10);
+    return (int16_t)((x < 0 ? (1 << 25) - y + 511 : y + 512) >> 10);
+}
+
+#ifdef EE_AVX2
+/* sigmoid_one of eight: two neighbours of the table are one word. */
+static inline void EE_OPS(sigmoid_eight)(const ee_op *op, const uint16_t *table, const int16_t *a, int16_t *out)
+{
+    __m256i last = _mm256_set1_epi32(254), x = _mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i *)(const void *)a));
+    x = _mm256_mullo_epi32(x, _mm256_set1_epi32(op->multiplier[0]));
+    x = _mm256_add_epi32(x, _mm256_set1_epi32((1 << op->shift[0]) >> 1));
+    x = _mm256_sra_epi32(x, _mm_cvtsi32_si128(op->shift[0]));
+    __m256i size = _mm256_abs_epi32(x), at = _mm256_srli_epi32(size, 9);
+    __m256i pair = _mm256_i32gather_epi32((const int *)(const void *)table, _mm256_min_epu32(at, last), 2);
+    __m256i from = _mm256_and_si256(pair, _mm256_set1_epi32(0xffff)), step = _mm256_sub_epi32(_mm256_srli_epi32(pair, 16), from);
+    __m256i y = _mm256_mullo_epi32(_mm256_and_si256(size, _mm256_set1_epi32(511)), step);
+    y = _mm256_add_epi32(_mm256_slli_epi32(from, 9), y);
+    y = _mm256_blendv_epi8(y, _mm256_set1_epi32(32767 << 10), _mm256_cmpgt_epi32(at, last));
+    __m256i mirrored = _mm256_sub_epi32(_mm256_set1_epi32((1 << 25) + 511), y);
+    y = _mm256_blendv_epi8(_mm256_add_epi32(y, _mm256_set1_epi32(512)), mirrored, _mm256_srai_epi32(x, 31));
+    y = _mm256_permute4x64_epi64(_mm256_packs_epi32(_mm256_srai_epi32(y, 10), y), 0x08);
+    _mm_storeu_si128((__m128i *)(void *)out, _mm256_castsi256_si128(y));
+}
+#endif
 
 static void EE_OPS(sigmoid_table)(const ee_op *op, const uint16_t *table, const int16_t *a, int16_t *out)
 {
-    for (uint32_t i = 0; i < op->count; i++) {
-        int32_t x = EE_OPS(argument)(op, a[i]), y = EE_OPS(look_up)(table, x < 0 ? -x : x, 9, 32767 << 10);
-        out[i] = (int16_t)((x < 0 ? (1 << 25) - y + 511 : y + 512) >> 10);
-    }
+    uint32_t i = 0;
+#ifdef EE_AVX2
+    for (; i + 8 <= op->count; i += 8) EE_OPS(sigmoid_eight)(op, table, a + i, out + i);
+#endif
+    for (; i < op->count; i++) out[i] = EE_OPS(sigmoid_one)(op, table, a[i]);
 }
 
 static void EE_OPS(tanh_table)(const ee_op *op, const uint16_t *table, const int16_t *a, int16_t *out)
