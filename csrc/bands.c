@@ -36,13 +36,13 @@ void ee_bands_power(const int16_t *centers, int bands, const float *squares, flo
     for (int b = 0; b < bands; b++) {
         int first = centers[b], after = b + 1 < bands ? centers[b + 1] - first : 1;
         const float *square = squares + first;
-        float step = 1.0f / (float)after, here = square[0], next = 0.0f;
-        for (int k = 1; k < after; k++) {
-            float share = (float)k * step;
-            here += (1.0f - share) * square[k];
-            next += share * square[k];
+        float sum = 0.0f, moment = 0.0f; /* the sum over k square[k], by partial sums from the far end */
+        for (int k = after - 1; k > 0; k--) {
+            sum += square[k];
+            moment += sum;
         }
-        power[b] = (carry + here) * 2.0f / (float)(before + after);
+        float next = moment / (float)after;
+        power[b] = (carry + sum + square[0] - next) * 2.0f / (float)(before + after);
         carry = next;
         before = after;
     }

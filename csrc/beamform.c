@@ -12,19 +12,35 @@
 /* Plane of entry (i, j), j <= i, of a packed Hermitian matrix. */
 static int plane(int i, int j) { return i * i + 2 * j; }
 
-EE_INLINE void apply_one(const float *w, const float *x, int bins, float *restrict yr, float *restrict yi)
+/* y = w^H x of one microphone; `more`: added to what y holds */
+EE_INLINE void apply_one(const float *restrict w, const float *restrict x, int bins, int more, float *restrict yr,
+                         float *restrict yi)
 {
-    const float *restrict wr = w, *restrict wi = w + bins, *restrict xr = x, *restrict xi = x + bins;
     for (int f = 0; f < bins; f++) {
-        yr[f] += wr[f] * xr[f] + wi[f] * xi[f];
-        yi[f] += wr[f] * xi[f] - wi[f] * xr[f];
+        yr[f] = (more ? yr[f] : 0.0f) + (w[f] * x[f] + w[bins + f] * x[bins + f]);
+        yi[f] = (more ? yi[f] : 0.0f) + (w[f] * x[bins + f] - w[bins + f] * x[f]);
+    }
+}
+
+/* The same for two, which read and write y once. */
+EE_INLINE void apply_two(const float *restrict w, const float *restrict x, int bins, int more, float *restrict yr,
+                         float *restrict yi)
+{
+    const float *restrict v = w + 2 * bins, *restrict z = x + 2 * bins;
+    for (int f = 0; f < bins; f++) {
+        yr[f] = (more ? yr[f] : 0.0f) + (w[f] * x[f] + w[bins + f] * x[bins + f])
+              + (v[f] * z[f] + v[bins + f] * z[bins + f]);
+        yi[f] = (more ? yi[f] : 0.0f) + (w[f] * x[bins + f] - w[bins + f] * x[f])
+              + (v[f] * z[bins + f] - v[bins + f] * z[f]);
     }
 }
 
 EE_VECTOR void ee_beam_apply(const float *w, const float *X, int mics, int bins, float *y)
 {
-    memset(y, 0, 2 * (size_t)bins * sizeof(float));
-    for (int m = 0; m < mics; m++) apply_one(w + 2 * m * bins, X + 2 * m * bins, bins, y, y + bins);
+    int m = mics % 2;
+    if (m) apply_one(w, X, bins, 0, y, y + bins);
+    else apply_two(w, X, bins, 0, y, y + bins);
+    for (m = m ? 1 : 2; m < mics; m += 2) apply_two(w + 2 * m * bins, X + 2 * m * bins, bins, 1, y, y + bins);
 }
 
 EE_INLINE void update_diagonal(float *restrict r, const float *restrict x, const float *restrict rate, int bins)

@@ -115,7 +115,7 @@ static int mvdr_fits(const ee_config *c)
 {
     return c->beamformer == EE_BEAM_FIXED
         || (c->beamformer == EE_BEAM_MVDR && c->mics > 1 && c->prior_weight > 0.0f && c->prior_weight < 1e6f
-            && c->noise_seconds > 0.0f && c->noise_seconds < 1e3f && c->solve_hops >= 1 && in_unit(c->steering_blend)
+            && c->noise_seconds > 0.0f && c->noise_seconds < 1e3f && c->solve_hops >= 1 && c->solve_hops <= 65536 && in_unit(c->steering_blend)
             && c->look_steps >= 0 && c->look_steps <= EE_MAX_LOOK_STEPS);
 }
 
@@ -608,12 +608,13 @@ EE_VECTOR static void blend_steering(ee_enhancer *e, int first, int count)
 static void renew_weights(ee_enhancer *e)
 {
     const ee_config *c = &e->config;
-    int share = (e->bins + c->solve_hops - 1) / c->solve_hops;
-    int count = e->solve_at + share <= e->bins ? share : e->bins - e->solve_at;
-    blend_steering(e, e->solve_at, count);
-    ee_mvdr_weights(e->covariance, e->prior, c->prior_weight, e->blended, e->status.dead_mics, c->mics, e->bins,
-                    e->solve_at, count, e->weights);
-    e->solve_at = (e->solve_at + count) % e->bins;
+    int first = e->solve_at * e->bins / c->solve_hops, count = (e->solve_at + 1) * e->bins / c->solve_hops - first;
+    if (count > 0) {
+        blend_steering(e, first, count);
+        ee_mvdr_weights(e->covariance, e->prior, c->prior_weight, e->blended, e->status.dead_mics, c->mics, e->bins,
+                        first, count, e->weights);
+    }
+    e->solve_at = (e->solve_at + 1) % c->solve_hops;
 }
 
 EE_VECTOR static void approach(float *restrict used, const float *restrict goal, size_t count, float fade)
@@ -677,17 +678,19 @@ static void form_beams(ee_enhancer *e)
 
 /* ---- mask ---- */
 
-/* squares += scale |X|^2 */
-EE_INLINE void add_squares(const float *restrict X, int bins, float scale, float *restrict squares)
+/* squares = scale |X|^2; `more`: added to what they hold */
+EE_INLINE void add_squares(const float *restrict X, int bins, float scale, int more, float *restrict squares)
 {
-    for (int f = 0; f < bins; f++) squares[f] += scale * (X[f] * X[f] + X[bins + f] * X[bins + f]);
+    for (int f = 0; f < bins; f++)
+        squares[f] = (more ? squares[f] : 0.0f) + scale * (X[f] * X[f] + X[bins + f] * X[bins + f]);
 }
 
 /* Mean |X|^2 over `count` spectra, one after the other. */
 EE_VECTOR static void mean_squares(const float *X, int count, int bins, float *squares)
 {
-    memset(squares, 0, (size_t)bins * sizeof(float));
-    for (int i = 0; i < count; i++) add_squares(X + 2 * i * bins, bins, 1.0f / (float)count, squares);
+    float scale = 1.0f / (float)count;
+    add_squares(X, bins, scale, 0, squares);
+    for (int i = 1; i < count; i++) add_squares(X + 2 * i * bins, bins, scale, 1, squares);
 }
 
 /* Powers of the beam, the noise reference, delay-and-sum and the microphones. */

@@ -40,33 +40,30 @@ static int32_t EE_OPS(dot)(const int8_t *w, const int16_t *x, uint32_t count)
 }
 
 #ifdef EE_DSP
-static uint32_t EE_OPS(word)(const void *bytes)
-{
-    uint32_t word;
-    memcpy(&word, bytes, sizeof word);
-    return word;
-}
+/* One row: four weights times four inputs, two products per instruction. */
+#define EE_ROW(load, sum) load "\n\t" \
+    "sxtb16 %[b], %[a]\n\tsxtb16 %[a], %[a], ror #8\n\t" \
+    "smlad " sum ", %[b], %[even], " sum "\n\tsmlad " sum ", %[a], %[odd], " sum "\n\t"
 
-/* sum += four weights times four inputs, two products per instruction */
-static inline int32_t EE_OPS(four)(const int8_t *w, int16x2_t even, int16x2_t odd, int32_t sum)
-{
-    uint32_t word = EE_OPS(word)(w);
-    return __smlad(__sxtb16((int8x4_t)(word >> 8)), odd, __smlad(__sxtb16((int8x4_t)word), even, sum));
-}
-
-/* Four rows, of which two begin at w and two at v, share their inputs. */
+/* Four rows, of which two begin at w and two at v, share their inputs. In assembly: compilers find neither the rotated
+ * widening nor enough registers. */
 static void EE_OPS(dots)(const int8_t *w, const int16_t *x, uint32_t count, int32_t sums[4])
 {
     const int8_t *v = w + 2 * count;
     const int16_t *last = x + count / 4 * 4, *end = x + count;
     int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-    for (; x < last; x += 4, w += 4, v += 4) {
-        uint32_t low = EE_OPS(word)(x), high = EE_OPS(word)(x + 2);
-        int16x2_t even = (int16x2_t)((low & 0xffffu) | high << 16), odd = (int16x2_t)(low >> 16 | (high & 0xffff0000u));
-        s0 = EE_OPS(four)(w, even, odd, s0);
-        s1 = EE_OPS(four)(w + count, even, odd, s1);
-        s2 = EE_OPS(four)(v, even, odd, s2);
-        s3 = EE_OPS(four)(v + count, even, odd, s3);
+    while (x < last) {
+        uint32_t a, b, even, odd;
+        __asm__("ldr %[a], [%[x]], #4\n\tldr %[b], [%[x]], #4\n\t"
+                "pkhbt %[even], %[a], %[b], lsl #16\n\tpkhtb %[odd], %[b], %[a], asr #16\n\t"
+                EE_ROW("ldr %[a], [%[w], %[count]]", "%[s1]")
+                EE_ROW("ldr %[a], [%[w]], #4", "%[s0]")
+                EE_ROW("ldr %[a], [%[v], %[count]]", "%[s3]")
+                EE_ROW("ldr %[a], [%[v]], #4", "%[s2]")
+                : [x] "+r"(x), [w] "+r"(w), [v] "+r"(v), [s0] "+r"(s0), [s1] "+r"(s1), [s2] "+r"(s2), [s3] "+r"(s3),
+                  [a] "=&r"(a), [b] "=&r"(b), [even] "=&r"(even), [odd] "=&r"(odd)
+                : [count] "r"(count)
+                : "memory");
     }
     for (; x < end; x++, w++, v++) {
         s0 = (int32_t)((uint32_t)s0 + (uint32_t)(w[0] * *x));

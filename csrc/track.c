@@ -36,21 +36,24 @@ void ee_track_tune(ee_track *t, int sample_rate, int analysis, double hop_second
     t->last = last < t->bins ? last : t->bins;
 }
 
-EE_INLINE void turn_one(float *restrict re, float *restrict im, const float *restrict turn, float sign, int bins)
+EE_INLINE void turn_one(float *restrict re, float *restrict im, const float *restrict turn, float sign, int bins,
+                        int count)
 {
-    for (int f = 0; f < bins; f++) {
+    for (int f = 0; f < count; f++) {
         float real = re[f] * turn[f] - sign * im[f] * turn[bins + f];
         im[f] = im[f] * turn[f] + sign * re[f] * turn[bins + f];
         re[f] = real;
     }
 }
 
-/* x *= turn; with sign -1 turn to the right. */
-EE_VECTOR static void turn_on(const ee_track *t, float *x, float sign)
+/* x *= turn, bins first..last - 1; with sign -1 turn to the right. */
+EE_VECTOR static void turn_on(const ee_track *t, float *x, float sign, int first, int last)
 {
     int bins = t->bins;
-    for (int m = 0; m < t->mics; m++)
-        turn_one(x + 2 * m * bins, x + (2 * m + 1) * bins, t->turn + 2 * m * bins, sign, bins);
+    for (int m = 0; m < t->mics; m++) {
+        float *re = x + 2 * m * bins + first;
+        turn_one(re, re + bins, t->turn + 2 * m * bins + first, sign, bins, last - first);
+    }
 }
 
 /* Phases of the look, from the start: no rounding piles up. */
@@ -60,7 +63,7 @@ static void face(ee_track *t)
     memset(t->look, 0, 2 * (size_t)(t->mics * t->bins) * sizeof(float));
     for (int m = 0; m < t->mics; m++)
         for (int f = 0; f < t->bins; f++) t->look[2 * m * t->bins + f] = 1.0f;
-    for (int i = 0; i < count; i++) turn_on(t, t->look, left ? 1.0f : -1.0f);
+    for (int i = 0; i < count; i++) turn_on(t, t->look, left ? 1.0f : -1.0f, 0, t->bins);
 }
 
 void ee_track_reset(ee_track *t)
@@ -131,7 +134,7 @@ int ee_track_hop(ee_track *t, const float *d, const float *phi, const float *noi
     int moved = 0, count = 2 * reach(t) + 1;
     for (int i = 0; i < t->per_hop; i++) {
         if (t->at == 0 || t->at == reach(t) + 1) memcpy(t->tried, d, 2 * (size_t)(t->mics * t->bins) * sizeof(float));
-        if (t->at > 0) turn_on(t, t->tried, t->at <= reach(t) ? 1.0f : -1.0f);
+        if (t->at > 0) turn_on(t, t->tried, t->at <= reach(t) ? 1.0f : -1.0f, t->first, t->last);
         t->scores[t->at] = score(t, phi, noise);
         t->at = (t->at + 1) % count;
         if (t->at == 0) moved |= decide(t);

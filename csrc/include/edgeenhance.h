@@ -165,7 +165,7 @@ typedef struct {
     int beamformer;            /* EE_BEAM_* */
     float prior_weight;        /* MVDR: weight of the prior beside the measured covariance, > 0 */
     float noise_seconds;       /* MVDR: time constant of the noise covariance */
-    int solve_hops;            /* MVDR: weights of all bins are renewed within so many hops, evenly spread, >= 1 */
+    int solve_hops;            /* MVDR: weights of all bins are renewed within so many hops, evenly spread, 1..65536 */
     float steering_blend;      /* MVDR: steering 0 (as designed) .. 1 (the talker's transfer functions as heard) */
     int look_steps;            /* MVDR with a mask: follow the talker so many steps (ee_beam.turn) to either side, 0: not */
     float strength;            /* 0 (delayed reference microphone) .. 1 (full enhancement) */
