@@ -69,6 +69,42 @@ EE_VECTOR void ee_covariance_update(float *R, const float *X, const float *rate,
     }
 }
 
+EE_INLINE void update_diagonals(float *restrict r, float *restrict s, const float *restrict x, const float *restrict r_rate,
+                                const float *restrict s_rate, int bins)
+{
+    for (int f = 0; f < bins; f++) {
+        float square = x[f] * x[f] + x[bins + f] * x[bins + f];
+        r[f] += r_rate[f] * (square - r[f]);
+        s[f] += s_rate[f] * (square - s[f]);
+    }
+}
+
+EE_INLINE void update_pairs(float *restrict r, float *restrict s, const float *restrict a, const float *restrict b,
+                            const float *restrict r_rate, const float *restrict s_rate, int bins)
+{
+    float *restrict r_im = r + bins, *restrict s_im = s + bins;
+    for (int f = 0; f < bins; f++) {
+        float re = a[f] * b[f] + a[bins + f] * b[bins + f], im = a[bins + f] * b[f] - a[f] * b[bins + f];
+        r[f] += r_rate[f] * (re - r[f]);
+        s[f] += s_rate[f] * (re - s[f]);
+        r_im[f] += r_rate[f] * (im - r_im[f]);
+        s_im[f] += s_rate[f] * (im - s_im[f]);
+    }
+}
+
+EE_VECTOR void ee_covariances_update(float *R, const float *r_rate, float *S, const float *s_rate, const float *X, int mics,
+                                     int bins)
+{
+    for (int i = 0; i < mics; i++) {
+        const float *a = X + 2 * i * bins;
+        for (int j = 0; j < i; j++) {
+            int at = plane(i, j) * bins;
+            update_pairs(R + at, S + at, a, X + 2 * j * bins, r_rate, s_rate, bins);
+        }
+        update_diagonals(R + plane(i, i) * bins, S + plane(i, i) * bins, a, r_rate, s_rate, bins);
+    }
+}
+
 /* One batch of bins: A (packed planes of LANES, then its Cholesky factor in place) and d (then the solution). */
 typedef struct {
     float A[EE_MAX_MICS * EE_MAX_MICS][LANES];

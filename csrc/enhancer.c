@@ -779,8 +779,7 @@ static void learn_noise(ee_enhancer *e)
         ee_bands_expand(c->centers, c->bands, e->presence, e->bins, presence);
     }
     set_rates(e, presence, e->rate, speech_rate, known);
-    if (c->steering_blend > 0.0f || follows(e)) ee_covariance_update(e->speech, e->X, speech_rate, c->mics, e->bins);
-    ee_covariance_update(e->covariance, e->X, e->rate, c->mics, e->bins);
+    ee_covariances_update(e->covariance, e->rate, e->speech, speech_rate, e->X, c->mics, e->bins);
     if (follows(e)) follow_talker(e);
 }
 

@@ -83,6 +83,9 @@ int ee_is_power_of_two(int n);
 /* Whether a network may use the vector instructions found on this machine (it does after init): the same bits. */
 void ee_net_vectorize(ee_net *net, int wanted);
 
+/* ee_covariance_update of R and S, whose products are the same. */
+void ee_covariances_update(float *R, const float *r_rate, float *S, const float *s_rate, const float *X, int mics, int bins);
+
 /* ---- the talker's direction (track.c) ---- */
 
 #define EE_LOOK_BEYOND 2 /* turns outside the range that are compared, too */
