@@ -36,6 +36,9 @@ test-c: | tools
 	./build/test_kernel
 	$(CC) $(CC_STRICT) $(SANITIZE) csrc/*.c tests/c/test_net.c -o build/test_net -lm
 	./build/test_net
+	$(CC) $(CC_STRICT) -O3 -ffp-contract=off csrc/*.c tests/c/bits.c -o build/bits -lm
+	$(CC) $(CC_STRICT) -O3 -ffp-contract=off -DEE_VECTOR= csrc/*.c tests/c/bits.c -o build/bits_plain -lm
+	[ "$$(./build/bits)" = "$$(./build/bits_plain)" ] # AVX2, where there is, gives the same bits
 
 check: .stamps/dev $(INSTALLED)
 	bash .ci/check

@@ -6,7 +6,11 @@
 
 #include "internal.h"
 
-#define LANES EE_LANES /* bins solved side by side */
+#ifdef __x86_64__
+#define LANES 16 /* bins solved side by side: two vectors, so that roots and divisions overlap */
+#else
+#define LANES 8
+#endif
 #define PIVOT_FLOOR 1e-6f
 
 /* Plane of entry (i, j), j <= i, of a packed Hermitian matrix. */

@@ -115,7 +115,8 @@ static int mvdr_fits(const ee_config *c)
 {
     return c->beamformer == EE_BEAM_FIXED
         || (c->beamformer == EE_BEAM_MVDR && c->mics > 1 && c->prior_weight > 0.0f && c->prior_weight < 1e6f
-            && c->noise_seconds > 0.0f && c->noise_seconds < 1e3f && c->solve_hops >= 1 && c->solve_hops <= 65536 && in_unit(c->steering_blend)
+            && c->noise_seconds > 0.0f && c->noise_seconds < 1e3f && c->solve_hops >= 1 && c->solve_hops <= 65536
+            && in_unit(c->steering_blend)
             && c->look_steps >= 0 && c->look_steps <= EE_MAX_LOOK_STEPS);
 }
 

@@ -15,15 +15,11 @@
 #define EE_ABSURD 1e6f /* +120 dBFS: samples beyond are muted like NaN */
 
 /* Before a function: compiled for AVX2, too, and chosen when the program is loaded. Never with FMA: the bits stay the
- * same. (Sanitizers are not ready that early.) What it calls must be inlined, EE_INLINE, to be compiled with it. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define EE_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define EE_SANITIZED 1
-#endif
-#endif
-#if defined(__x86_64__) && defined(__GLIBC__) && !defined(EE_SANITIZED) && (!defined(__clang__) || __clang_major__ >= 14)
+ * same. What it calls must be inlined, EE_INLINE, to be compiled with it. Not with Clang, which gives such functions names
+ * that other files do not know, nor under sanitizers, which are not ready when the choice is made. */
+#ifdef EE_VECTOR /* empty on the command line: nothing is chosen */
+#elif defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) \
+    && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define EE_VECTOR __attribute__((target_clones("avx2", "default")))
 #else
 #define EE_VECTOR

@@ -20,7 +20,7 @@ import numpy as np
 from .._text import table
 from ..arrays import MicArray
 from ..bands import SIGNALS
-from ..beamform import mvdr_weights, prior, relative_steering
+from ..beamform import Mvdr, mvdr_weights, prior, relative_steering
 from ..enhancer import Enhancer
 from ..errors import EdgeEnhanceError
 from ..kernel import ffi, lib, pointer
@@ -28,6 +28,7 @@ from ..masknet import MaskNet, runtime_name, zoo_names
 from ..nativenet import NativeNet
 from ..profiles import PROFILES, Profile
 from .peers import Dtln
+from .roofline import chain_work, core, least_us
 
 ROUNDS = 30
 SECONDS = 1.0
@@ -104,12 +105,32 @@ def stages(us: dict[str, float]) -> list[tuple[str, float]]:
     ]
 
 
-def report(us: dict[str, float], array: MicArray, profile: Profile) -> str:
+ROOFLINE = ("k products per hop", "kB per hop", "roofline, µs per 10 ms")
+
+
+def roofline(array: MicArray, profile: Profile, net: NativeNet | None) -> dict[str, tuple[str, str, str]]:
+    """Cells under `ROOFLINE` by stage."""
+    if net is None:
+        return {}
+    work = chain_work(array.mics, profile, net.bands, len(net.program), Mvdr().solve_hops(profile))
+    peak, hops = core(), 0.01 * profile.sample_rate / profile.hop
+    return {
+        stage: (f"{w.products / 1e3:.0f}", f"{w.bytes / 1e3:.0f}", f"{least_us(w, peak, hops):.1f}")
+        for stage, w in work.items()
+    }
+
+
+def report(us: dict[str, float], array: MicArray, profile: Profile, net: NativeNet | None) -> str:
     """The tables and what they mean."""
     rows = stages(us)
     total = rows[-1][1]
-    header = (f"{array.name}, {array.mics} microphones, {profile.name}", "µs per 10 ms", "share")
-    parts = [table(header, [(name, f"{value:.1f}", f"{100 * value / total:.0f} %") for name, value in rows])]
+    header = (f"{array.name}, {array.mics} microphones, {profile.name}", "µs per 10 ms", "share", *ROOFLINE)
+    roof = roofline(array, profile, net)
+    blank = ("",) * len(ROOFLINE)
+    parts = [
+        table(header, [(n, f"{us:.1f}", f"{100 * us / total:.0f} %", *roof.get(n, blank)) for n, us in rows]),
+        "Roofline: the larger of products and bytes over what this core does of either in NumPy (roofline.py).",
+    ]
     glue = sum(value for name, value in rows if name.startswith("Python"))
     parts.append(f"Python glue: {glue:.1f} µs of {total:.1f}. Real-time factor {total / 1e4:.4f} on one thread.")
     others = {
@@ -218,7 +239,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         array, profile = MicArray.load(args.array), PROFILES[args.profile]
         subjects = chain_subjects(array, profile, args.model) | reference_subjects(array, profile, args.peers)
-        print(report(medians(subjects, args.rounds), array, profile))
+        net = NativeNet(args.model) if args.model != "none" else None
+        print(report(medians(subjects, args.rounds), array, profile, net))
         return 0
     except (ValueError, EdgeEnhanceError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
