@@ -30,11 +30,16 @@ int32_t board_ask_debugger(uint32_t operation, const void *argument)
     return (int32_t)r0;
 }
 
+__attribute__((noinline)) static void wait_for_ever(void)
+{
+    for (;;) __asm__ volatile("wfi");
+}
+
 static void leave(uint32_t code)
 {
     const uint32_t reason[2] = {EXITED, code};
     board_ask_debugger(SYS_EXIT_EXTENDED, reason);
-    for (;;) __asm__ volatile("wfi");
+    wait_for_ever();
 }
 
 void board_print(const char *text) { board_ask_debugger(SYS_WRITE0, text); }
@@ -74,10 +79,15 @@ void start(void)
     leave((uint32_t)main());
 }
 
+#if __ARM_ARCH >= 8 /* a stack that grows too far faults, and no limit is left from a boot ROM */
+#define LIMIT_STACK "ldr r0, =stack_limit\nmsr msplim, r0\n"
+#else
+#define LIMIT_STACK
+#endif
+
 /* Stack, and the floating-point unit (and Helium) on, before compiled code may use them. A debugger may jump here. */
 void reset(void);
-__asm__(".thumb_func\n.global reset\nreset:\n"
-        "ldr r0, =stack_top\nmov sp, r0\n"
+__asm__(".thumb_func\n.global reset\nreset:\n" LIMIT_STACK "ldr r0, =stack_top\nmov sp, r0\n"
         "ldr r0, =0xe000ed88\nldr r1, [r0]\norr r1, r1, #0xf00000\nstr r1, [r0]\ndsb\nisb\nb start\n.ltorg\n");
 
 /* stacked: r0 to r3, r12, lr, pc, xpsr. Without a debugger a semihosting call ends here: go on after it, with -1. */

@@ -547,7 +547,7 @@ def _add_firmware(commands: Any) -> None:
     build.add_argument("--clock", type=float, metavar="MHZ", help="of the core (default: the board's)")
     build.set_defaults(run=_firmware_build)
     run = actions.add_parser("run", help="a recording through the emulated board, compared with Python")
-    run.add_argument("recording", metavar="IN.wav", help="16 kHz, the array's channels")
+    run.add_argument("recording", metavar="IN.wav", help="at the profile's rate, with the array's channels")
     run.add_argument("-o", "--output", metavar="OUT.wav")
     run.set_defaults(run=_firmware_run)
     flash = actions.add_parser("flash", help="write to a board and verify; exit code 3 without a probe")

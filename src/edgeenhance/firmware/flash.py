@@ -12,6 +12,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,8 +74,11 @@ def flash(project: Project, *, model: str | None = None, probe: str | None = Non
 
 
 def find_probes(board: Board) -> list[Probe]:
-    """All probes that the board's tools see; tools that are not installed see none."""
-    return [probe for method in board.flash for probe in METHODS[method][0](board)]
+    """What the first of the board's tools sees that sees any; tools that are not installed see none."""
+    for method in board.flash:
+        if found := METHODS[method][0](board):  # the next tool might see the same probe again
+            return found
+    return []
 
 
 def _named(text: str, board: Board) -> Probe:
@@ -221,7 +225,7 @@ def _write_uf2(board: Board, probe: Probe, image: Image) -> str:
     drive = Path(probe.id)
     if not _is_drive(drive, board):
         raise NoProbeError(f"{drive} is not the drive of a {board.name}; hold BOOTSEL while plugging it in")
-    with open(drive / "firmware.uf2", "wb") as file:
+    with suppress(OSError), open(drive / "firmware.uf2", "wb") as file:  # the drive may go before the file is closed
         file.write(uf2(image.parts, board.uf2_family))
         file.flush()
         os.fsync(file.fileno())

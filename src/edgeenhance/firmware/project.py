@@ -28,7 +28,6 @@ from .boards import Board, board_named, memory_map
 
 DEFAULTS = {"profile": "assist", "beamformer": "mvdr", "look": 0.0, "strength": 1.0, "ears": "left", "cues": 0.0}
 SHARED = ("arm-none-eabi.cmake", "sections.ld", "board.h", "board_cortexm.c")
-NOT_A_PROJECT = "is not a firmware project; make one with edgeenhance firmware new DIR --board NAME"
 MODEL_MEMORY = 4096  # bytes that main.c has for a network's state
 MODEL = """\
 /* model.c: the network in its own region of the flash (board/{script}), where it can be exchanged alone. */
@@ -51,7 +50,8 @@ class Project:
         """Raises EdgeEnhanceError for a folder that `new` has not made."""
         path = Path(folder).resolve()
         if not (path / "firmware.toml").is_file():
-            raise EdgeEnhanceError(f"{path} {NOT_A_PROJECT}")
+            make = "make one with edgeenhance firmware new DIR --board NAME"
+            raise EdgeEnhanceError(f"{path} is not a firmware project; {make}")
         facts = load_toml(path / "firmware.toml")
         if set(facts) != {"board", *DEFAULTS}:
             raise EdgeEnhanceError(f"{path / 'firmware.toml'} does not have the keys board, {', '.join(DEFAULTS)}")

@@ -13,6 +13,7 @@ import numpy as np
 from .._files import atomic_path
 from ..enhancer import Enhancer
 from ..errors import EdgeEnhanceError
+from ..files import Reader
 from .build import build, is_exact
 from .emulator import Report, arguments, emulate
 from .project import Project
@@ -48,7 +49,7 @@ class Comparison:
 def run(
     project: Project, recording: str | os.PathLike[str], output: str | os.PathLike[str] | None = None
 ) -> Comparison:
-    """Stream a WAV file through the firmware; built first if it was not. output : WAV file for what comes out.
+    """Stream a recording through the firmware; built first if it was not. output : WAV file for what comes out.
 
     Raises EdgeEnhanceError where the board has no emulator, a tool is missing or the file does not fit.
     """
@@ -72,22 +73,36 @@ def snr_db(y: np.ndarray, expected: np.ndarray) -> float:
 
 
 def read_wav(path: str | os.PathLike[str], enhancer: Enhancer) -> np.ndarray:
-    """16, 24 or 32-bit PCM : (n, mics) float32, zeros up to a whole hop. EdgeEnhanceError where it does not fit."""
-    rate, mics = enhancer.profile.sample_rate, enhancer.array.mics
+    """A recording : (n, mics) float32, zeros up to a whole hop. EdgeEnhanceError where it does not fit the enhancer.
+
+    PCM of 16, 24 and 32 bits is read with the standard library, anything else with the extra `files`.
+    """
     try:
-        with wave.open(os.fspath(path), "rb") as file:
-            found, width, raw = (file.getnchannels(), file.getframerate()), file.getsampwidth(), file.readframes(-1)
-    except (OSError, EOFError, wave.Error) as error:
-        raise EdgeEnhanceError(f"cannot read {path} as a WAV file of PCM samples: {error}") from error
-    if found != (mics, rate) or width < 2:
+        x, rate = _read_pcm(path)
+    except (wave.Error, EOFError):
+        with Reader(path) as reader:
+            x, rate = np.concatenate([np.zeros((0, reader.channels), np.float32), *reader]), reader.sample_rate
+    except OSError as error:
+        raise EdgeEnhanceError(f"cannot read {path}: {error.strerror}") from error
+    expected, mics = enhancer.profile.sample_rate, enhancer.array.mics
+    if not len(x) or x.shape[1] != mics or rate != expected:
         raise EdgeEnhanceError(
-            f"{path} has {found[0]} channels of {8 * width} bits at {found[1]} Hz; "
-            f"the firmware for {enhancer.array.name!r} takes {mics} of 16, 24 or 32 bits at {rate} Hz"
+            f"{path} has {len(x)} samples of {x.shape[1]} channels at {rate} Hz; "
+            f"the firmware for {enhancer.array.name!r} takes {mics} channels at {expected} Hz"
         )
-    samples = np.zeros((len(raw) // width, 4), np.uint8)
-    samples[:, 4 - width :] = np.frombuffer(raw[: len(samples) * width], np.uint8).reshape(-1, width)
-    x = (samples.view("<i4")[:, 0] / 2.0**31).astype(np.float32).reshape(-1, mics)
     return np.concatenate([x, np.zeros((-len(x) % enhancer.profile.hop, mics), np.float32)])
+
+
+def _read_pcm(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
+    """((n, channels) float32, Hz); wave.Error for what is not PCM of 16, 24 or 32 bits."""
+    with wave.open(os.fspath(path), "rb") as file:
+        channels, rate, width, raw = file.getnchannels(), file.getframerate(), file.getsampwidth(), file.readframes(-1)
+    if width < 2:
+        raise wave.Error("8 bits")
+    count = len(raw) // (width * channels) * channels
+    samples = np.zeros((count, 4), np.uint8)
+    samples[:, 4 - width :] = np.frombuffer(raw, np.uint8, count * width).reshape(-1, width)
+    return (samples.view("<i4")[:, 0] / 2.0**31).astype(np.float32).reshape(-1, channels), rate
 
 
 def write_wav(path: str | os.PathLike[str], y: np.ndarray, sample_rate: int) -> None:
