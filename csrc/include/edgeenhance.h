@@ -124,6 +124,7 @@ typedef struct ee_net ee_net;
 typedef struct {
     int sample_rate, analysis, synthesis, bands, signals;  /* Hz, samples; reads the first `signals` of the features */
     const int16_t *centers;                                /* [bands], in the program: for ee_config */
+    const char *simd;  /* what it runs on here: "avx2" if the processor has it, else what the compiler could use */
 } ee_net_facts;
 size_t ee_net_size(const void *program, size_t bytes);  /* 0: not a program that this version can run */
 int ee_net_init(ee_net **out, void *memory, size_t size, const void *program, size_t bytes);
