@@ -90,7 +90,8 @@ void reset(void);
 __asm__(".thumb_func\n.global reset\nreset:\n" LIMIT_STACK "ldr r0, =stack_top\nmov sp, r0\n"
         "ldr r0, =0xe000ed88\nldr r1, [r0]\norr r1, r1, #0xf00000\nstr r1, [r0]\ndsb\nisb\nb start\n.ltorg\n");
 
-/* stacked: r0 to r3, r12, lr, pc, xpsr. Without a debugger a semihosting call ends here: go on after it, with -1. */
+/* stacked: r0 to r3, r12, lr, pc, xpsr. Without a debugger a semihosting call ends here: go on after it, with -1. Faults
+ * of the program stop the core, a debugger is told. */
 void judge_fault(uint32_t *stacked);
 void judge_fault(uint32_t *stacked)
 {

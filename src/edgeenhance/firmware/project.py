@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,9 +84,8 @@ def new(
     chosen = board_named(board)
     settings = DEFAULTS | settings
     written = MicArray.load(array).to_toml()
-    enhancer = _enhancer(
-        MicArray.from_toml_text(written), model, settings
-    )  # positions as `Project.enhancer` reads them
+    array = MicArray.from_toml_text(written)  # its positions as `Project.enhancer` reads them
+    enhancer = _enhancer(array, model, settings)
     with _new_folder(Path(folder).resolve()) as place:
         _copy_sources(place, chosen)
         write_setup(enhancer, place / "setup", network=False)
@@ -115,16 +114,15 @@ def _enhancer(array: Any, model: Any, settings: Mapping[str, Any]) -> Enhancer:
 
 
 @contextmanager
-def _new_folder(folder: Path) -> Any:
+def _new_folder(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `folder`, renamed when all went well and removed when not."""
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise EdgeEnhanceError(f"{folder} exists and is not an empty folder; choose another name, or remove it")
     try:
         place = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     except OSError as error:
-        raise EdgeEnhanceError(
-            f"cannot write {folder}: {error.strerror}; choose a folder in one that exists"
-        ) from error
+        sentence = f"cannot write {folder}: {error.strerror}; choose a folder in one that exists"
+        raise EdgeEnhanceError(sentence) from error
     try:
         yield place
         place.chmod(0o777 & ~_umask())
@@ -158,9 +156,8 @@ def _copy_sources(place: Path, board: Board) -> None:
 
 def _write_model(place: Path, board: Board, enhancer: Enhancer) -> None:
     ears = " and ".join(enhancer.ears)
-    about = (
-        f"{enhancer.array.name}, profile {enhancer.profile.name}, beamformer {enhancer._beamformer.name}, {ears} ear"
-    )
+    names = f"profile {enhancer.profile.name}, beamformer {enhancer._beamformer.name}"
+    about = f"{enhancer.array.name}, {names}, {ears} ear"
     text, net = MODEL.format(script=board.script, about=about.replace('"', "'").replace("\\", "/")), enhancer._mask
     if net is not None:
         check_model(Project(place, board, {"profile": enhancer.profile.name}), net)

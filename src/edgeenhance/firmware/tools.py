@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import EdgeEnhanceError
@@ -49,9 +50,11 @@ def run_tool(name: str, *arguments: object, seconds: float, cwd: Path | None = N
     try:
         output, _ = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
-        raise EdgeEnhanceError(f"{name} was stopped: it did not finish within {seconds:g} s") from None
-    finally:
         _end(process)
+        raise EdgeEnhanceError(f"{name} was stopped: it did not finish within {seconds:g} s") from None
+    except BaseException:  # Ctrl-C, which the program's session does not see
+        _end(process)
+        raise
     return process.returncode, output
 
 
@@ -71,6 +74,6 @@ def complaint(output: str) -> str:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # its session: also what outlives it
+    process.communicate()
