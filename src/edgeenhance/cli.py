@@ -122,10 +122,11 @@ def _add_settings(p: argparse.ArgumentParser) -> None:
     p.add_argument("--strength", type=float, default=1.0, metavar="S", help="0 (input) to 1 (full enhancement)")
     p.add_argument("--ears", default="left", choices=("left", "right", "both"))
     p.add_argument("--cues", type=float, default=0.0, metavar="C", help="0 to 1: how much the noise keeps its place")
+    p.add_argument("--ceiling", type=float, metavar="DBFS", help="limit the output, -60 to 0 (default: no limiter)")
 
 
 def _enhance(args: argparse.Namespace) -> None:
-    names = ("profile", "beamformer", "model", "backend", "look", "strength", "ears", "cues")
+    names = ("profile", "beamformer", "model", "backend", "look", "strength", "ears", "cues", "ceiling")
     settings = {name: getattr(args, name) for name in names}
     if "-" in (args.input, args.output):
         _enhance_pipe(args, settings)
@@ -605,7 +606,7 @@ def _export(args: argparse.Namespace) -> None:
     from .enhancer import Enhancer
     from .export import write_setup
 
-    names = ("profile", "beamformer", "model", "strength", "ears", "cues", "block")
+    names = ("profile", "beamformer", "model", "strength", "ears", "cues", "ceiling", "block")
     settings = {name: getattr(args, name) for name in names}
     enhancer = Enhancer(args.array, look=args.look[0], **settings)
     for path in write_setup(enhancer, args.output, args.look, args.name):
@@ -622,7 +623,7 @@ def _add_firmware(commands: Any) -> None:
     new.add_argument("--board", required=True, metavar="NAME", help=", ".join(BOARDS))
     new.add_argument("--array", default="mono", metavar="NAME|FILE.toml", help="default: mono")
     new.add_argument("--look", type=float, default=0.0, metavar="DEG", help="talker's direction; 0 front, 90 left")
-    _add_settings(new)
+    _add_settings(new, ceiling="-1")
     new.set_defaults(run=_firmware_new)
     build = actions.add_parser("build", help="compile, and say what it costs")
     build.add_argument("--exact", action="store_true", help="bit-equal to Python; default: fused multiply-add")

@@ -26,7 +26,10 @@ from ..profiles import profile as profile_named
 from ..program import c_array
 from .boards import Board, board_named, memory_map
 
-DEFAULTS = {"profile": "assist", "beamformer": "mvdr", "look": 0.0, "strength": 1.0, "ears": "left", "cues": 0.0}
+DEFAULTS = {
+    "profile": "assist", "beamformer": "mvdr", "look": 0.0, "strength": 1.0, "ears": "left", "cues": 0.0,
+    "ceiling": -1.0,
+}  # fmt: skip
 SHARED = ("arm-none-eabi.cmake", "sections.ld", "board.h", "board_cortexm.c")
 MODEL_MEMORY = 4096  # bytes that main.c has for a network's state
 MODEL = """\
@@ -78,11 +81,11 @@ def new(
     """Write a project; returns its folder. An existing folder must be empty; nothing is written when anything is wrong.
 
     board : a name of `BOARDS` · array, model, settings : as for `Enhancer` (profile, beamformer, look, strength, ears,
-    cues); blocks are one hop
+    cues, and ceiling, which is -1 dBFS where none is given); blocks are one hop
     Raises ValueError for wrong arguments, EdgeEnhanceError for files and folders.
     """
     chosen = board_named(board)
-    settings = DEFAULTS | settings
+    settings = DEFAULTS | {name: value for name, value in settings.items() if value is not None}
     written = MicArray.load(array).to_toml()
     array = MicArray.from_toml_text(written)  # its positions as `Project.enhancer` reads them
     enhancer = _enhancer(array, model, settings)
