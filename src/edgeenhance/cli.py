@@ -115,14 +115,14 @@ def _add_enhance(commands: Any) -> None:
     p.set_defaults(run=_enhance)
 
 
-def _add_settings(p: argparse.ArgumentParser) -> None:
+def _add_settings(p: argparse.ArgumentParser, ceiling: str = "no limiter") -> None:
     p.add_argument("--profile", default="assist", metavar="NAME", help=f"{' or '.join(PROFILES)} (default: assist)")
     p.add_argument("--beamformer", default="mvdr", metavar="NAME", help=f"{', '.join(BEAMFORMERS)} (default: mvdr)")
     p.add_argument("--model", default="default", metavar="NAME|FILE", help=f"or none, {', '.join(METHODS)}")
     p.add_argument("--strength", type=float, default=1.0, metavar="S", help="0 (input) to 1 (full enhancement)")
     p.add_argument("--ears", default="left", choices=("left", "right", "both"))
     p.add_argument("--cues", type=float, default=0.0, metavar="C", help="0 to 1: how much the noise keeps its place")
-    p.add_argument("--ceiling", type=float, metavar="DBFS", help="limit the output, -60 to 0 (default: no limiter)")
+    p.add_argument("--ceiling", type=float, metavar="DBFS", help=f"limit the output, -60 to 0 (default: {ceiling})")
 
 
 def _enhance(args: argparse.Namespace) -> None:

@@ -55,7 +55,7 @@ def test_the_model_region_begins_where_a_flash_sector_does_and_overlaps_nothing(
 
 
 def test_the_project_holds_what_an_enhancer_computes_with(make, tmp_path, rng):
-    settings = {"ears": "both", "look": 20.0, "cues": 0.25, "strength": 0.75}
+    settings = {"ears": "both", "look": 20.0, "cues": 0.25, "strength": 0.75, "ceiling": -6.0}
     made = make(array="bte-2x2", **settings)
     enhancer = Enhancer("bte-2x2", model="assist-s", block=64, **settings)
     x = (0.1 * rng.standard_normal((640, 4))).astype(np.float32)
@@ -63,6 +63,11 @@ def test_the_project_holds_what_an_enhancer_computes_with(make, tmp_path, rng):
     write_setup(made.enhancer(), tmp_path / "setup", network=False)
     for name in ("ee_setup.c", "ee_setup.h"):
         assert (made.folder / "setup" / name).read_text() == (tmp_path / "setup" / name).read_text()
+
+
+def test_the_output_is_limited_to_1_db_below_full_scale_unless_told_otherwise(make):
+    assert make(ceiling=None).enhancer().ceiling == -1.0
+    assert make("louder", ceiling=0.0).enhancer().ceiling == 0.0
 
 
 def test_the_model_is_an_array_in_its_own_section_and_nowhere_else(make):
