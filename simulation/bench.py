@@ -24,7 +24,7 @@ from ..beamform import Mvdr, mvdr_weights, prior, relative_steering
 from ..bench import durations, noise
 from ..enhancer import Enhancer
 from ..errors import EdgeEnhanceError
-from ..kernel import ffi, lib, pointer
+from ..kernel import pointer
 from ..masknet import MaskNet, runtime_name, zoo_names
 from ..nativenet import NativeNet
 from ..profiles import PROFILES, Profile
@@ -56,7 +56,6 @@ def chain_subjects(array: MicArray, profile: Profile, model: str) -> dict[str, S
         return subjects
     net = NativeNet(model)
     subjects |= {
-        "features": _features(profile, net.centers),
         "network": _network(profile, net),
         "chain": _whole(Enhancer(array, model=model, **settings), x),
         "chain, hop by hop": _by_hop(Enhancer(array, model=model, block=profile.hop, **settings), x),
@@ -94,9 +93,8 @@ def stages(us: dict[str, float]) -> list[tuple[str, float]]:
         return [*rows, ("MVDR alone, hop by hop", us["mvdr, hop by hop"])]
     return [
         *rows,
-        ("features", us["features"]),
         ("network", us["network"]),
-        ("following the talker, and the rest", us["chain"] - us["mvdr"] - us["features"] - us["network"]),
+        ("features, following the talker", us["chain"] - us["mvdr"] - us["network"]),
         ("Python: a call per hop", us["chain, hop by hop"] - us["chain"]),
         ("whole chain, hop by hop", us["chain, hop by hop"]),
     ]
@@ -159,26 +157,6 @@ def _whole(enhancer: Enhancer, x: np.ndarray) -> Subject:
 def _by_hop(enhancer: Enhancer, x: np.ndarray) -> Subject:
     hops = x.reshape(-1, enhancer.profile.hop, x.shape[1])
     return lambda: [enhancer.process(hop) for hop in hops]
-
-
-def _features(profile: Profile, centers: np.ndarray) -> Subject:
-    """Band powers of the four signals, and the network's input; the kernel called directly."""
-    bands, hops = len(centers), _hops(profile)
-    squares = np.random.default_rng(1).chisquare(2, profile.bins).astype(np.float32)
-    power, q15 = np.empty((SIGNALS, bands), np.float32), np.empty(SIGNALS * bands, np.int16)
-    state = ffi.new("ee_features *")
-    lib.ee_features_init(state, profile.hop / profile.sample_rate)
-    at, x, out = pointer(np.ascontiguousarray(centers, np.int16), "int16_t"), pointer(squares), pointer(q15, "int16_t")
-    rows = [pointer(row) for row in power]
-    powers = ffi.new("float *[]", rows)
-
-    def run() -> None:
-        for _ in hops:
-            for row in rows:
-                lib.ee_bands_power(at, bands, x, row)
-            lib.ee_features_update(state, powers, bands, out)
-
-    return run
 
 
 def _network(profile: Profile, net: NativeNet) -> Subject:

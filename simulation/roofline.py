@@ -34,15 +34,15 @@ def chain_work(mics: int, profile: Profile, bands: int, program: int, solve_hops
     fft, spectrum, matrix = Work(1.25 * N * math.log2(N), 3 * N * FLOAT), 2 * F * FLOAT, M * M * F * FLOAT
     solve = F / solve_hops * (2 / 3 * M**3 + 12 * M**2 + 16 * M)
     track = TRACKED * F * (3.5 * M * M + 8)
+    features = 4 * (2 * F + 16 * bands)
     return {
         "analysis, two fixed beams, synthesis": Work(
             (M + 1) * (fft.products + N) + 8 * M * F, (M + 1) * (fft.bytes + 2 * N * FLOAT) + 3 * M * spectrum
         ),
         "noise covariance, MVDR solve": Work(4 * M * M * F + solve + 2 * M * F, 4 * matrix + 3 * M * spectrum),
-        "features": Work(4 * (2 * F + 16 * bands), 4 * (F + 2 * bands) * FLOAT),
         "network": Work(program, program),
-        "following the talker, and the rest": Work(
-            track + 4 * M * F + 12 * M * F + 16 * F, TRACKED * 2 * matrix + 9 * M * spectrum + 8 * F * FLOAT
+        "features, following the talker": Work(
+            features + track + 16 * M * F, 4 * (F + 2 * bands) * FLOAT + TRACKED * 2 * matrix + 9 * M * spectrum
         ),
     }
 

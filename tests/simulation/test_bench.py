@@ -8,7 +8,7 @@ from edgeenhance.profiles import PROFILES
 from edgeenhance.simulation import bench
 from edgeenhance.simulation.roofline import Work, chain_work, core, least_us
 
-US = {"fixed beam": 24.0, "mvdr": 38.0, "mvdr, hop by hop": 46.0, "features": 15.0, "network": 31.0}
+US = {"fixed beam": 24.0, "mvdr": 38.0, "mvdr, hop by hop": 46.0, "network": 31.0}
 US |= {"chain": 103.0, "chain, hop by hop": 113.0}
 
 
