@@ -1,5 +1,5 @@
 # make demo · make report · make test · make check · make bench · make bench-quality SPEECH=DIR NOISE=DIR [PEERS=DIR] ·
-# make soak
+# make soak · make wheels
 #
 # Everything runs in .venv, made here. After the packages are in, nothing needs the network.
 
@@ -17,7 +17,7 @@ KERNEL := $(wildcard csrc/*.c csrc/*.h csrc/include/*.h) csrc/binding.py CMakeLi
 LIST := $(shell find src simulation models -type f ! -name '*.pyc' | LC_ALL=C sort | cksum | cut -d' ' -f1)
 INSTALLED := .stamps/installed-$(LIST)
 
-.PHONY: demo report test test-c test-python check bench bench-quality soak tools clean
+.PHONY: demo report test test-c test-python check bench bench-quality soak wheels tools clean
 
 demo: .stamps/eval $(INSTALLED)
 	$(PY) -m edgeenhance.simulation.demo -o demo
@@ -49,6 +49,9 @@ bench-quality: .stamps/train $(INSTALLED) # torch: the zoo's models as they were
 soak: .stamps/eval $(INSTALLED)
 	$(PY) tests/check/soak.py $(HOURS)
 
+wheels: .stamps/wheels
+	bash .ci/wheels
+
 tools:
 	@missing=; \
 	command -v $(CC) >/dev/null || missing="$$missing gcc"; \
@@ -71,9 +74,9 @@ $(INSTALLED): .stamps/build $(KERNEL)
 	$(VENV)/bin/pip install -q --no-build-isolation --no-deps -e .
 	@rm -f .stamps/installed-* && touch $@
 
-.stamps/eval .stamps/train .stamps/dev: .stamps/%: .stamps/build | $(INSTALLED)
+.stamps/eval .stamps/train .stamps/wheels .stamps/dev: .stamps/%: .stamps/build | $(INSTALLED)
 	$(VENV)/bin/pip install -q -c constraints.txt 'edgeenhance[$*]'
 	@touch $@
 
 clean:
-	rm -rf build .stamps demo report $(VENV)
+	rm -rf build dist .stamps demo report $(VENV)
