@@ -69,8 +69,8 @@ def compare(folder: Path) -> bool:
         same, same_own = given.tobytes() == expected.tobytes(), own.tobytes() == expected.tobytes()
         apart = -np.inf if same_own else decibels(own, expected)
         ok &= same and apart < MOST_DB
-        sentence = "the same" if same_own else f"{apart:.1f} dB apart"
-        print(f"{name}: {len(expected)} samples, bits {'equal' if same else 'DIFFER'}; with tables of its own: {sentence}")
+        bits, rest = "equal" if same else "DIFFER", "equal" if same_own else f"{apart:.1f} dB apart"
+        print(f"{name}: {len(expected)} samples, bits {bits}; with tables of its own {rest}")
     return ok
 
 
