@@ -4,14 +4,14 @@
 
 Every subject processes a second of audio, all of them in turn, round after round; figures are medians over the
 rounds, so that a busy moment of the machine hits all alike. Stages inside the kernel are differences between chains
-that differ by that stage. One thread. With the extra `litert`, LiteRT runs the same network beside the C engine.
+that differ by that stage. One thread. With the extra `litert`, LiteRT runs the same network beside the C engine. Below,
+the FFT beside NumPy's and FFTW's (bench_fft.py).
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,12 +21,14 @@ from .._text import table
 from ..arrays import MicArray
 from ..bands import SIGNALS
 from ..beamform import mvdr_weights, prior, relative_steering
+from ..bench import durations, noise
 from ..enhancer import Enhancer
 from ..errors import EdgeEnhanceError
 from ..kernel import ffi, lib, pointer
 from ..masknet import MaskNet, runtime_name, zoo_names
 from ..nativenet import NativeNet
 from ..profiles import PROFILES, Profile
+from . import bench_fft
 from .peers import Dtln
 
 ROUNDS = 30
@@ -36,18 +38,13 @@ Subject = Callable[[], object]
 
 def medians(subjects: dict[str, Subject], rounds: int = ROUNDS) -> dict[str, float]:
     """Median run time of each subject in µs per 10 ms of audio; every subject stands for `SECONDS` of it."""
-    times: dict[str, list[float]] = {name: [] for name in subjects}
-    for _ in range(rounds + 1):
-        for name, subject in subjects.items():
-            start = time.perf_counter()
-            subject()
-            times[name].append(time.perf_counter() - start)
-    return {name: 1e6 * float(np.median(seconds[1:])) / (100 * SECONDS) for name, seconds in times.items()}
+    seconds = durations(list(subjects.values()) * (rounds + 1)).reshape(rounds + 1, -1)
+    return {name: 1e4 * float(m) / SECONDS for name, m in zip(subjects, np.median(seconds[1:], axis=0))}
 
 
 def chain_subjects(array: MicArray, profile: Profile, model: str) -> dict[str, Subject]:
     """Chains that differ by one stage, from the fixed beam to everything hop by hop."""
-    x = _noise(profile, array.mics)
+    x = noise(profile, array.mics, SECONDS)
     settings: dict[str, Any] = {"profile": profile.name}
     subjects = {
         "fixed beam": _whole(Enhancer(array, beamformer="superdirective", model="none", **settings), x),
@@ -80,7 +77,7 @@ def reference_subjects(array: MicArray, profile: Profile, peers: str | None) -> 
         subjects["numpy solve"] = _numpy_solve(array, profile)
     if peers:
         dtln = Dtln(peers)
-        hops = _noise(profile, 1).reshape(-1, dtln.hop)
+        hops = noise(profile, 1, SECONDS).reshape(-1, dtln.hop)
         subjects["dtln"] = lambda: [dtln.step(hop) for hop in hops]
     return subjects
 
@@ -132,12 +129,6 @@ def report(us: dict[str, float], array: MicArray, profile: Profile) -> str:
 
 
 # ---- subjects ----
-
-
-def _noise(profile: Profile, channels: int) -> np.ndarray:
-    """A second of noise, whole hops: (n, channels) float32."""
-    hops = int(SECONDS * profile.sample_rate) // profile.hop
-    return 0.1 * np.random.default_rng(0).standard_normal((hops * profile.hop, channels)).astype(np.float32)
 
 
 def _whole(enhancer: Enhancer, x: np.ndarray) -> Subject:
@@ -219,6 +210,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         array, profile = MicArray.load(args.array), PROFILES[args.profile]
         subjects = chain_subjects(array, profile, args.model) | reference_subjects(array, profile, args.peers)
         print(report(medians(subjects, args.rounds), array, profile))
+        print(f"\n{bench_fft.report(args.rounds)}")
         return 0
     except (ValueError, EdgeEnhanceError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
