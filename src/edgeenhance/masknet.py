@@ -176,12 +176,11 @@ def _check_metadata(metadata: dict[str, Any]) -> None:
         raise ValueError("centers must rise strictly, one per band")
     if not all(type(center) is int for center in centers) or (centers[0], centers[-1]) != (0, profile.bins - 1):
         raise ValueError(f"centers must be whole bins from 0 to {profile.bins - 1}")
-    if not isinstance(metadata["states"], list) or not all(
-        type(size) is int and size > 0 for size in metadata["states"]
-    ):
+    states, name = metadata["states"], metadata["name"]
+    if not isinstance(states, list) or not all(type(size) is int and size > 0 for size in states):
         raise ValueError("states must be a list of sizes")
     _expect("signals", metadata.get("signals", 2), range(1, SIGNALS + 1))
-    if not isinstance(metadata["name"], str) or not metadata["name"].isprintable() or len(metadata["name"]) > 100:
+    if not isinstance(name, str) or not name.isprintable() or len(name) > 100:
         raise ValueError("name must be a line of text, up to 100 characters")
 
 

@@ -2,10 +2,10 @@
 
 usage: python tests/fuzz/fuzz_compile.py SECONDS [--seed N] [-o DIR]
 
-Good files (random small networks of every quantization, one of the zoo) are damaged where it matters: at the numbers that
-the reader reads, found by watching it; in the metadata; in compiled programs. The SHA-256 or CRC is made right again, so
-that nothing hides behind it. A file that leads to a new outcome (a sentence, or a program of other ops) is damaged
-further. Programs that came out are left in DIR/programs, for fuzz_program.c under the sanitizers.
+Good files (random small networks of every quantization, one of the zoo) are damaged where it matters: at the numbers
+that the reader reads, found by watching it; in the metadata; in compiled programs. The SHA-256 or CRC is made right
+again, so that nothing hides behind it. A file that leads to a new outcome (a sentence, or a program of other ops) is
+damaged further. Programs that came out are left in DIR/programs, for fuzz_program.c under the sanitizers.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ LONGEST = 5  # s per file
 MEMORY = 400 << 20  # bytes that a file may take
 SENTENCE = 1000  # characters
 KEPT = 300  # files to go on from
-SAVED = 3  # programs of the same size and ops, for the sanitizers
+SAVED = 20  # programs of the same size and ops, for the sanitizers
 
 
 @dataclass
@@ -161,7 +161,7 @@ def damage_bytes(rng: random.Random, m: Model) -> Model:
 def long_vector(rng: random.Random, m: Model) -> Model:
     """A list as long as the rest of the file, which is filled up: many tables, names, shapes, inputs or scales."""
     body, count = bytearray(m.body), rng.choice((300, 5000, 70000, 300000))
-    at, _ = rng.choice([place for place in m.places if place[1] == "<I"])
+    at = rng.choice([at for at, kind in m.places if kind == "<I" and at + 4 <= len(body)] or [0])
     body += bytes(-len(body) % 4)
     filled = rng.choice((bytes(4), b"\1\0\0\0", b"\0\0\x80\x3f", struct.pack("<I", at)))
     body[at : at + 4] = struct.pack("<I", len(body) - at)

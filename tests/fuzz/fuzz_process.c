@@ -7,7 +7,7 @@
  */
 #include "fuzz.h"
 
-enum { MICS = 4, FFT = 512, BINS = FFT / 2 + 1, BLOCK = 512, WORK = 8000, COMMANDS = 16 };
+enum { MICS = 4, FFT = 512, BINS = FFT / 2 + 1, BLOCK = 512, WORK = 16000, COMMANDS = 16 };
 enum { WEIGHTS, NOISE, STEERING, TURN, EAR, TABLES };
 
 #define CEILING 2.0f /* of the peak */
