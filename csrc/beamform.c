@@ -143,8 +143,8 @@ static void solve(batch *s, int mics)
         for (int l = 0; l < LANES; l++) s->d[i][l] *= power[l];
 }
 
-/* Rounding may leave R with a negative eigenvalue when a sound ends and R forgets it at once; the solution can then be of any
- * size. There: delay-and-sum. */
+/* Rounding may leave R with a negative eigenvalue when a sound ends and R forgets it at once; the solution can then be of
+ * any size. There: delay-and-sum. */
 static void rescue(batch *s, const float *d, unsigned skip, int mics, int bins, int at)
 {
     float size[LANES] = {0};

@@ -1,6 +1,6 @@
 /*
- * test_memory.c: after init nothing allocates. The program's own malloc and its relatives count, so that calls from inside
- * the C library are seen, too; every beamformer, network, setter and the resampler run between two counts. (glibc.)
+ * test_memory.c: after init nothing allocates. The program's own malloc and its relatives count, so that calls inside the
+ * C library are seen, too; every beamformer, network, setter and the resampler run between two counts. (glibc.)
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,17 +99,18 @@ static int run_enhancer(void *state)
 {
     static float in[FRAMES * MICS], out[FRAMES * 2];
     ee_enhancer *e = state;
-    ee_beam beam = make_beam();
+    static ee_beam beam;
     ee_status status;
     int code = EE_OK;
+    beam = make_beam();
     for (int i = 0; i < FRAMES * MICS; i++) in[i] = i % MICS == 1 && i > FRAMES ? 0.0f : random_sample();
     memset(in, 0, 500 * sizeof(float));
     in[1000] = 3e38f;
     for (int at = 0; at < FRAMES; at += BLOCK) {
         float knob = (float)at / FRAMES;
         int codes[] = {ee_enhancer_process(e, in + at * MICS, out + at * 2, BLOCK), ee_enhancer_set_strength(e, knob),
-                       ee_enhancer_set_cues(e, knob), ee_enhancer_status(e, &status),
-                       at % 1000 ? EE_OK : ee_enhancer_set_beam(e, &beam)};
+                       ee_enhancer_set_cues(e, knob), ee_enhancer_set_bypass(e, at / 1000 % 2),
+                       at % 1000 ? EE_OK : ee_enhancer_set_beam(e, &beam), ee_enhancer_status(e, &status)};
         for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) code = codes[i] ? codes[i] : code;
     }
     return code ? code : ee_enhancer_reset(e);
@@ -123,6 +124,7 @@ static void test_enhancer(int beamformer, int look_steps, ee_mask_fn mask_fn)
     c.sample_rate = 16000, c.analysis = 512, c.synthesis = 128, c.mics = MICS, c.ears = 2, c.reference[1] = 2;
     c.bands = BANDS, c.centers = centers, c.beamformer = beamformer, c.prior_weight = 0.1f, c.noise_seconds = 0.4f;
     c.solve_hops = 8, c.steering_blend = 0.5f, c.look_steps = look_steps, c.strength = 1.0f, c.mask = mask_fn;
+    c.ceiling = 0.1f; /* the limiter works */
     void *memory = block(ee_enhancer_size(&c));
     if (ee_enhancer_init(&e, memory, ee_enhancer_size(&c), &c, &beam)) abort();
     judge(beamformer == EE_BEAM_MVDR ? "MVDR" : "fixed beam", run_enhancer, e);

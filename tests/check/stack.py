@@ -6,7 +6,7 @@ FOLDER : of a build for a Cortex-M with -fcallgraph-info=su (csrc/ports) · MEAS
 counted where a painted stack was overwritten
 
 Fails where a frame has no fixed size (arrays of variable length, alloca); where functions call themselves, in a circle
-or by an unknown pointer; where the kernel calls anything but memcpy and the compiler's arithmetic, so nothing that could
+or by an unknown pointer; where the kernel calls anything but memcpy and the compiler's arithmetic: nothing that could
 allocate, lock or print; where a hop may need more than MOST; where the self-test has used more than its bound.
 """
 

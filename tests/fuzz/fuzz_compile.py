@@ -269,26 +269,27 @@ def read(path: Path) -> bytes:
 
 
 class Fuzzer:
-    """pool : files to go on from · seen : how often each outcome · programs : one file per outcome that is a program"""
+    """first, found : files to go on from · good : programs of the first ones · seen : how often each outcome"""
 
     def __init__(self, out: Path, seed: int) -> None:
-        self.rng, self.out, self.pool = random.Random(seed), out, good_models()
+        self.rng, self.out, self.first = random.Random(seed), out, good_models()
+        self.found: list[Model] = []
         self.seen: dict[str, int] = {}
-        self.good = [self._try(compiled, m.file()) for m in self.pool]
+        self.good = [self._try(compiled, m.file()) for m in self.first]
 
     def _try(self, work: Callable[[Path], bytes], content: bytes, parent: Model | None = None) -> bytes | None:
         path = self.out / ("damaged.tflite" if work is compiled else "damaged.eebin")
         path.write_bytes(content)
         outcome, made = attempt(work, path)
         if outcome not in self.seen and parent:
-            self.pool = self.pool[-KEPT:] + [parent]
+            self.found = self.found[-KEPT:] + [parent]
         self.seen[outcome] = self.seen.get(outcome, 0) + 1
         if made and self.seen[outcome] <= SAVED:
             (self.out / "programs" / hashlib.sha1(made).hexdigest()).write_bytes(made)
         return made
 
     def one(self) -> None:
-        rng, parent = self.rng, self.rng.choice(self.pool)
+        rng, parent = self.rng, self.rng.choice(self.first + self.found)
         choice = rng.random()
         if choice < 0.05:
             self._try(compiled, damage_trailer(rng, parent))

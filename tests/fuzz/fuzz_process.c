@@ -1,24 +1,28 @@
 /*
  * fuzz_process.c: an enhancer of any configuration under a storm of blocks, bad samples, settings and resets. Required:
  *   - a configuration is refused, or runs
- *   - every sample is finite and at most 6 dB above the peak of the input since the start
+ *   - every sample is finite, at most 6 dB above the peak of the input since the start, and at most the ceiling
  *   - a twin that takes each block in two pieces, and is made anew where the first is reset, gives the same bits
- * A command is a byte and its arguments (`command`): to add a setter, add a case.
+ * Tables are freed as soon as they may be. A command is a byte and its arguments: a new setter is a case in command().
  */
 #include "fuzz.h"
 
-enum { MICS = 4, FFT = 512, BINS = FFT / 2 + 1, BLOCK = 512, WORK = 16000, COMMANDS = 16 };
+enum { MICS = 4, FFT = 512, BINS = FFT / 2 + 1, BLOCK = 512, WORK = 16000, COMMANDS = 16, LOOKS = 16 };
 enum { WEIGHTS, NOISE, STEERING, TURN, EAR, TABLES };
 
-#define CEILING 2.0f /* of the peak */
+#define MOST 2.0f /* times the peak */
 
 static const struct { int analysis, synthesis, sample_rate; } profiles[] = { /* low rates: seconds pass quickly */
     {512, 128, 16000}, {512, 512, 16000}, {64, 32, 2000}, {32, 32, 1000},
     {128, 32, 8000}, {64, 64, 16000}, {256, 64, 500}, {32, 32, 48000},
 };
 
-static float tables[TABLES][MICS * 2 * BINS], prior[MICS * MICS * BINS]; /* as ee_beam has them */
 static int16_t centers[EE_MAX_BANDS];
+
+typedef struct {
+    ee_beam beam;
+    float tables[TABLES][MICS * 2 * BINS], prior[MICS * MICS * BINS];
+} look;
 
 typedef struct {
     ee_enhancer *state;
@@ -48,10 +52,10 @@ static int mask(void *user, const int16_t *features, int16_t *gains)
 static void make_wild(ee_config *c, uint8_t which, fuzz_bytes *bytes)
 {
     int *numbers[] = {&c->analysis, &c->synthesis, &c->sample_rate, &c->mics, &c->ears, &c->bands, &c->beamformer,
-                      &c->solve_hops, &c->look_steps, &c->reference[0], &c->reference[1], &c->aligned};
-    float *reals[] = {&c->prior_weight, &c->noise_seconds, &c->steering_blend, &c->strength};
-    if (which & 0x40) *reals[which & 3] = fuzz_float(bytes);
-    else *numbers[(which & 15) % 12] = (int)fuzz_word(bytes);
+                      &c->solve_hops, &c->look_steps, &c->reference[0], &c->reference[1], &c->aligned, &c->bypass};
+    float *reals[] = {&c->prior_weight, &c->noise_seconds, &c->steering_blend, &c->strength, &c->ceiling};
+    if (which & 0x40) *reals[(which & 7) % 5] = fuzz_float(bytes);
+    else *numbers[(which & 15) % 13] = (int)fuzz_word(bytes);
 }
 
 /* Reasonable, usually. */
@@ -74,6 +78,7 @@ static ee_config make_config(fuzz_bytes *bytes)
     c.steering_blend = (float)(more >> 4 & 3) / 3.0f;
     c.look_steps = more >> 6 & 1 ? more & 7 : 0;
     c.strength = 1.0f;
+    c.ceiling = wild & 0x20 ? 0.5f : 0.0f;
     if (wild & 0x80) make_wild(&c, wild, bytes);
     make_centers(c.bands, c.analysis);
     c.centers = centers;
@@ -87,27 +92,27 @@ static void put(float *table, int bins, int m, int f, float re, float im)
 }
 
 /* Steering vectors of unit phases, and what belongs to them. */
-static ee_beam make_beam(const ee_config *c, uint8_t seed)
+static look *make_look(const ee_config *c, uint8_t seed)
 {
     int bins = c->analysis / 2 + 1, mics = c->mics;
     uint32_t state = seed;
-    memset(tables, 0, sizeof tables);
-    memset(prior, 0, sizeof prior);
+    look *l = fuzz_block(sizeof *l);
+    memset(l, 0, sizeof *l);
     for (int m = 0; m < mics; m++)
         for (int f = 0; f < bins; f++) {
             float slope = m ? (float)(fuzz_random(&state) % 200) / 100.0f - 1.0f : 0.0f;
             float re = 1.0f / sqrtf(1.0f + slope * slope), im = slope * re;
             float null = m == 0 ? 0.5f : m == 1 ? -0.5f : 0.0f;
-            put(tables[WEIGHTS], bins, m, f, re / (float)mics, im / (float)mics);
-            put(tables[NOISE], bins, m, f, null * re, null * im);
-            put(tables[STEERING], bins, m, f, re, im);
-            put(tables[TURN], bins, m, f, m ? 0.8f : 1.0f, m ? 0.6f : 0.0f);
-            put(tables[EAR], bins, 0, f, re, im); /* of the last microphone */
-            prior[(m * m + 2 * m) * bins + f] = 1.01f;
+            put(l->tables[WEIGHTS], bins, m, f, re / (float)mics, im / (float)mics);
+            put(l->tables[NOISE], bins, m, f, null * re, null * im);
+            put(l->tables[STEERING], bins, m, f, re, im);
+            put(l->tables[TURN], bins, m, f, m ? 0.8f : 1.0f, m ? 0.6f : 0.0f);
+            put(l->tables[EAR], bins, 0, f, re, im); /* of the last microphone */
+            l->prior[(m * m + 2 * m) * bins + f] = 1.01f;
         }
-    ee_beam beam = {tables[WEIGHTS], NULL, NULL, tables[STEERING], tables[EAR], tables[TURN], prior};
-    if (mics > 1) beam.noise = tables[NOISE], beam.sum = tables[WEIGHTS];
-    return beam;
+    l->beam = (ee_beam){l->tables[WEIGHTS], NULL, NULL, l->tables[STEERING], l->tables[EAR], l->tables[TURN], l->prior};
+    if (mics > 1) l->beam.noise = l->tables[NOISE], l->beam.sum = l->tables[WEIGHTS];
+    return l;
 }
 
 static int start(instance *i, const ee_config *config, const ee_beam *beam)
@@ -124,12 +129,15 @@ static int start(instance *i, const ee_config *config, const ee_beam *beam)
 /* ---- commands ---- */
 
 typedef struct {
-    ee_config config;   /* with strength and cues as they are set now */
-    ee_beam beam;
+    ee_config config;   /* with strength, cues and bypass as they are set now */
+    look *looks[LOOKS]; /* the last one is set, those before may be in use */
+    int count;
     instance first, twin;
-    float peak;
+    float peak, most;   /* of the input, of the output */
     size_t work; /* samples transformed */
 } session;
+
+static const ee_beam *beam(const session *s) { return &s->looks[s->count - 1]->beam; }
 
 static void both(int first, int twin) { fuzz_require(first == twin); }
 
@@ -143,6 +151,7 @@ static void process(session *s, fuzz_bytes *bytes)
     if (c->aligned && frames >= hop) frames -= frames % hop, part -= part % hop;
     fuzz_samples(bytes, in, frames * mics);
     s->peak = fuzz_peak(s->peak, in, frames, mics);
+    s->most = c->ceiling > 0.0f && c->ceiling < MOST * s->peak ? c->ceiling : MOST * s->peak;
     int code = ee_enhancer_process(s->first.state, in, out, frames);
     if (c->aligned && frames % hop) {
         fuzz_require(code == EE_ERR_FRAMES);
@@ -152,7 +161,7 @@ static void process(session *s, fuzz_bytes *bytes)
     int one = ee_enhancer_process(s->twin.state, in, again, part);
     int two = ee_enhancer_process(s->twin.state, in + part * mics, again + part * ears, frames - part);
     both(code, one ? one : two);
-    for (size_t i = 0; i < frames * ears; i++) fuzz_require(fabsf(out[i]) <= CEILING * s->peak);
+    for (size_t i = 0; i < frames * ears; i++) fuzz_require(fabsf(out[i]) <= s->most);
     fuzz_require(!memcmp(out, again, frames * ears * sizeof(float)));
     s->work += frames * (size_t)c->analysis / hop;
 }
@@ -161,7 +170,7 @@ static void reset(session *s)
 {
     both(ee_enhancer_reset(s->first.state), EE_OK);
     free(s->twin.memory);
-    fuzz_require(start(&s->twin, &s->config, &s->beam));
+    fuzz_require(start(&s->twin, &s->config, beam(s)));
     s->peak = 0.0f;
 }
 
@@ -185,18 +194,37 @@ static void set(session *s, int (*setter)(ee_enhancer *, float), float *setting,
     if (code == EE_OK) *setting = value;
 }
 
+static void set_look(session *s, uint8_t seed)
+{
+    if (s->count == LOOKS) return;
+    s->looks[s->count++] = make_look(&s->config, seed);
+    both(ee_enhancer_set_beam(s->first.state, beam(s)), ee_enhancer_set_beam(s->twin.state, beam(s)));
+}
+
+static void free_looks(session *s, int kept)
+{
+    while (s->count > kept) {
+        free(s->looks[0]);
+        memmove(s->looks, s->looks + 1, (size_t)--s->count * sizeof s->looks[0]);
+    }
+}
+
+static void set_bypass(session *s, int bypass)
+{
+    both(ee_enhancer_set_bypass(s->first.state, bypass), ee_enhancer_set_bypass(s->twin.state, bypass));
+    s->config.bypass = bypass;
+}
+
 static void command(session *s, fuzz_bytes *bytes)
 {
     uint8_t what = fuzz_byte(bytes);
     float value = (what & 0x1c) == 0x10 ? fuzz_float(bytes) : (float)(what >> 5) / 7.0f; /* a setter's */
     switch (what % COMMANDS) {
-    case 0:
-        s->beam = make_beam(&s->config, fuzz_byte(bytes));
-        both(ee_enhancer_set_beam(s->first.state, &s->beam), ee_enhancer_set_beam(s->twin.state, &s->beam));
-        break;
+    case 0: set_look(s, fuzz_byte(bytes)); break;
     case 1: set(s, ee_enhancer_set_strength, &s->config.strength, value); break;
     case 2: set(s, ee_enhancer_set_cues, &s->config.cues, value); break;
-    case 3: reset(s); break;
+    case 3: set_bypass(s, what >> 5 & 1); break;
+    case 4: reset(s); break;
     default: process(s, bytes); break;
     }
 }
@@ -209,13 +237,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ee_config asked = s.config;
     if (fuzz_byte(&bytes) & 1) s.config.mask = mask, s.config.mask_user = &asked;
     if (!ee_enhancer_size(&s.config) || s.config.analysis > FFT || s.config.mics > MICS) return 0;
-    s.beam = make_beam(&s.config, fuzz_byte(&bytes));
-    if (!start(&s.first, &s.config, &s.beam)) return 0;
-    fuzz_require(start(&s.twin, &s.config, &s.beam));
-    while (bytes.at < bytes.end && s.work < WORK) {
-        command(&s, &bytes);
-        check_status(&s);
+    s.looks[s.count++] = make_look(&s.config, fuzz_byte(&bytes));
+    if (start(&s.first, &s.config, beam(&s))) {
+        fuzz_require(start(&s.twin, &s.config, beam(&s)));
+        while (bytes.at < bytes.end && s.work < WORK) {
+            command(&s, &bytes);
+            check_status(&s);
+            if (!ee_enhancer_pending(s.first.state) && !ee_enhancer_pending(s.twin.state)) free_looks(&s, 1);
+        }
+        free(s.first.memory), free(s.twin.memory);
     }
-    free(s.first.memory), free(s.twin.memory);
+    free_looks(&s, 0);
     return 0;
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The corpus of a harness anew, from what `make fuzz` has found: bash tests/fuzz/minimise.sh NAME. Run by `make fuzz-corpus`.
-# Files above 1 kB are left out: seeds.py makes long ones.
+# The corpus of a harness anew, from what `make fuzz` has found: bash tests/fuzz/minimise.sh NAME (make fuzz-corpus). Files
+# above 1 kB are left out: seeds.py makes long ones.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 at=build/fuzz small=build/fuzz/small-$1

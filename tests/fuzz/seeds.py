@@ -1,7 +1,7 @@
 """Where the fuzzers start from: python tests/fuzz/seeds.py DIR writes DIR/program, DIR/process and DIR/resample.
 
-Small programs of every op and quantization; for the other two, random commands in sequences long enough for bursts, pauses
-and dead microphones.
+Small programs of every op and quantization; for the other two, random commands, in sequences long enough for bursts,
+pauses and dead microphones.
 """
 
 from __future__ import annotations
