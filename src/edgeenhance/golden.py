@@ -65,7 +65,7 @@ def run_stft(x: np.ndarray, profile: Profile) -> tuple[np.ndarray, np.ndarray]:
     size = lib.ee_stft_size(profile.analysis, profile.synthesis)
     (_keep, start), out = aligned_memory(size), ffi.new("ee_stft **")
     check(lib.ee_stft_init(out, start, size, profile.analysis, profile.synthesis))
-    history, overlap = np.zeros(profile.analysis, np.float32), np.zeros(profile.synthesis, np.float32)
+    history, overlap = np.zeros(profile.analysis, np.float32), np.zeros(profile.hop, np.float32)
     spectrum, y = np.empty(2 * profile.bins, np.float32), np.empty_like(x)
     for hop in range(0, len(x), profile.hop):
         lib.ee_stft_analyze(out[0], pointer(history), pointer(x[hop : hop + profile.hop]), 1, pointer(spectrum))

@@ -20,9 +20,10 @@ from pathlib import Path
 MOST = 12 << 10  # bytes, of ee_enhancer_process with a network
 LEAF = 64  # bytes at most of a function of the C library or the compiler's, all written in assembler
 LIBRARY = re.compile(r"memcpy|memset|memmove|sqrtf|__aeabi_\w+")
-POINTERS = {  # calls through a pointer, by file: the mask function; a network's operations
+POINTERS = {  # calls through a pointer, by file: the mask function; a network's operations; transforms
     "enhancer.c": ("ee_net_step", "selftest.c:counted_net_step"),
     "net.c": ("net.c:run_plain", "net.c:run_floats"),
+    "fft.c": ("fft.c:forward_plain", "fft.c:inverse_plain"),
 }
 SHOWN = ("ee_enhancer_init", "ee_enhancer_set_beam", "ee_enhancer_process", "ee_net_init", "ee_net_step",
          "ee_resample_init", "ee_resample_process")  # fmt: skip
