@@ -141,7 +141,7 @@ def c_header(model: str) -> str:
     numbers = {
         "ANALYSIS": profile.analysis, "SYNTHESIS": profile.synthesis, "HOP": profile.hop, "BINS": profile.bins,
         "BANDS": net.bands, "MICS": samples.shape[1], "FRAMES": len(samples), "STFT_HOPS": STFT_HOPS,
-        "NET_HOPS": NET_HOPS, "NET_MEMORY": net.memory, "TWO_MEMORY": memory["two"], "MEMORY": max(memory.values()),
+        "NET_HOPS": NET_HOPS, "NET_MEMORY": net.memory, "MEMORY": max(memory.values()),
     }  # fmt: skip
     parts = [
         f"/* golden.h: {model}, a second of sound and what becomes of it; by python -m edgeenhance.golden. */",

@@ -72,8 +72,7 @@ def main() -> None:
     folder, measured = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
     graph = Graph()
     for path in folder.rglob("*.ci"):
-        if path.parent.name != "firmware.dir":  # another main
-            graph.add(path)
+        graph.add(path)
     missing = {target for targets in POINTERS.values() for target in targets} - graph.frames.keys()
     if missing:
         sys.exit(f"NOT OK: {folder} has no {', '.join(sorted(missing))}")
