@@ -129,8 +129,7 @@ static int mvdr_fits(const ee_config *c)
 {
     return c->beamformer == EE_BEAM_FIXED
         || (c->beamformer == EE_BEAM_MVDR && c->mics > 1 && c->prior_weight > 0.0f && c->prior_weight < 1e6f
-            && c->noise_seconds > 0.0f && c->noise_seconds < 1e3f && c->solve_hops >= 1 && c->solve_hops <= 65536
-            && in_unit(c->steering_blend)
+            && c->noise_seconds > 0.0f && c->noise_seconds < 1e3f && c->solve_hops >= 1 && in_unit(c->steering_blend)
             && c->look_steps >= 0 && c->look_steps <= EE_MAX_LOOK_STEPS);
 }
 
@@ -678,7 +677,8 @@ EE_VECTOR static void blend_steering(ee_enhancer *e, int first, int count)
 static void renew_weights(ee_enhancer *e)
 {
     const ee_config *c = &e->config;
-    int first = e->solve_at * e->bins / c->solve_hops, count = (e->solve_at + 1) * e->bins / c->solve_hops - first;
+    int first = (int)((int64_t)e->solve_at * e->bins / c->solve_hops);
+    int count = (int)(((int64_t)e->solve_at + 1) * e->bins / c->solve_hops) - first;
     if (count > 0) {
         blend_steering(e, first, count);
         ee_mvdr_weights(e->covariance, e->prior, c->prior_weight, e->blended, e->status.dead_mics, c->mics, e->bins,

@@ -113,7 +113,8 @@ void ee_beam_apply(const float *w, const float *X, int mics, int bins, float *y)
 /* R += rate * (x x^H - R), rate[bins] in 0..1 */
 void ee_covariance_update(float *R, const float *X, const float *rate, int mics, int bins);
 /* MVDR by Cholesky: w = A^-1 d / (d^H A^-1 d), A = R * mics / tr(R) + prior_weight * prior, for bins first..first+count-1.
- * skip: bit m set leaves microphone m out (its weight is 0). Never NaN: a singular A is loaded until it is not. */
+ * skip: bit m set leaves microphone m out (its weight is 0). Never NaN: a singular A is loaded until it is not, and where
+ * |w|^2 would exceed 1e6 all the same, w is d / d^H d. */
 void ee_mvdr_weights(const float *R, const float *prior, float prior_weight, const float *d, unsigned skip,
                      int mics, int bins, int first, int count, float *w);
 
@@ -167,7 +168,7 @@ typedef struct {
     int beamformer;            /* EE_BEAM_* */
     float prior_weight;        /* MVDR: weight of the prior beside the measured covariance, > 0 */
     float noise_seconds;       /* MVDR: time constant of the noise covariance */
-    int solve_hops;            /* MVDR: weights of all bins are renewed within so many hops, evenly spread, 1..65536 */
+    int solve_hops;            /* MVDR: weights of all bins are renewed within so many hops, evenly spread, >= 1 */
     float steering_blend;      /* MVDR: steering 0 (as designed) .. 1 (the talker's transfer functions as heard) */
     int look_steps;            /* MVDR with a mask: follow the talker so many steps (ee_beam.turn) to either side, 0: not */
     float strength;            /* 0 (delayed reference microphone) .. 1 (full enhancement) */
