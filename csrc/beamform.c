@@ -40,12 +40,17 @@ EE_INLINE void apply_two(const float *restrict w, const float *restrict x, int b
     }
 }
 
-EE_VECTOR void ee_beam_apply(const float *w, const float *X, int mics, int bins, float *y)
+EE_VECTOR static void apply(const float *w, const float *X, int mics, int bins, float *y)
 {
     int m = mics % 2;
     if (m) apply_one(w, X, bins, 0, y, y + bins);
     else apply_two(w, X, bins, 0, y, y + bins);
     for (m = m ? 1 : 2; m < mics; m += 2) apply_two(w + 2 * m * bins, X + 2 * m * bins, bins, 1, y, y + bins);
+}
+
+void ee_beam_apply(const float *w, const float *X, int mics, int bins, float *y)
+{
+    apply(w, X, mics, bins, y);
 }
 
 EE_INLINE void update_diagonal(float *restrict r, const float *restrict x, const float *restrict rate, int bins)
@@ -62,7 +67,7 @@ EE_INLINE void update_pair(float *restrict re, float *restrict im, const float *
     }
 }
 
-EE_VECTOR void ee_covariance_update(float *R, const float *X, const float *rate, int mics, int bins)
+EE_VECTOR static void update(float *R, const float *X, const float *rate, int mics, int bins)
 {
     for (int i = 0; i < mics; i++) {
         const float *a = X + 2 * i * bins;
@@ -72,6 +77,11 @@ EE_VECTOR void ee_covariance_update(float *R, const float *X, const float *rate,
         }
         update_diagonal(R + plane(i, i) * bins, a, rate, bins);
     }
+}
+
+void ee_covariance_update(float *R, const float *X, const float *rate, int mics, int bins)
+{
+    update(R, X, rate, mics, bins);
 }
 
 EE_INLINE void update_diagonals(float *restrict r, float *restrict s, const float *restrict x, const float *restrict r_rate,
@@ -97,8 +107,8 @@ EE_INLINE void update_pairs(float *restrict r, float *restrict s, const float *r
     }
 }
 
-EE_VECTOR void ee_covariances_update(float *R, const float *r_rate, float *S, const float *s_rate, const float *X, int mics,
-                                     int bins)
+EE_VECTOR static void update_both(float *R, const float *r_rate, float *S, const float *s_rate, const float *X, int mics,
+                                  int bins)
 {
     for (int i = 0; i < mics; i++) {
         const float *a = X + 2 * i * bins;
@@ -108,6 +118,11 @@ EE_VECTOR void ee_covariances_update(float *R, const float *r_rate, float *S, co
         }
         update_diagonals(R + plane(i, i) * bins, S + plane(i, i) * bins, a, r_rate, s_rate, bins);
     }
+}
+
+void ee_covariances_update(float *R, const float *r_rate, float *S, const float *s_rate, const float *X, int mics, int bins)
+{
+    update_both(R, r_rate, S, s_rate, X, mics, bins);
 }
 
 /* One batch of bins: A (packed planes of LANES, then its Cholesky factor in place) and d (then the solution). */
@@ -220,8 +235,8 @@ EE_INLINE void rescue(batch *s, const float *d, unsigned skip, int mics, int bin
     }
 }
 
-EE_VECTOR void ee_mvdr_weights(const float *R, const float *prior, float prior_weight, const float *d, unsigned skip,
-                               int mics, int bins, int first, int count, float *w)
+EE_VECTOR static void mvdr(const float *R, const float *prior, float prior_weight, const float *d, unsigned skip, int mics,
+                           int bins, int first, int count, float *w)
 {
     batch s;
     for (int at = first; at < first + count; at += LANES) {
@@ -236,4 +251,10 @@ EE_VECTOR void ee_mvdr_weights(const float *R, const float *prior, float prior_w
         for (int i = 0; i < 2 * mics; i++)
             memcpy(w + i * bins + at, s.d[i] + (at - start), (size_t)(end - at) * sizeof(float));
     }
+}
+
+void ee_mvdr_weights(const float *R, const float *prior, float prior_weight, const float *d, unsigned skip, int mics,
+                     int bins, int first, int count, float *w)
+{
+    mvdr(R, prior, prior_weight, d, skip, mics, bins, first, count, w);
 }

@@ -14,9 +14,9 @@
 #define EE_ALIGN 16
 #define EE_ABSURD 1e6f /* +120 dBFS: samples beyond are muted like NaN */
 
-/* Before a function: compiled for AVX2, too, and chosen when the program is loaded. Never with FMA: the bits stay the
- * same. What it calls must be inlined, EE_INLINE, to be compiled with it. Not with Clang, which gives such functions names
- * that other files do not know, nor under sanitizers, which are not ready when the choice is made. */
+/* Before a static function (others would be exported): compiled for AVX2, too, and chosen when the program is loaded.
+ * Never with FMA: the bits stay the same. What it calls must be inlined, EE_INLINE, to be compiled with it. Not under
+ * sanitizers, which are not ready when the choice is made; GCC alone. */
 #ifdef EE_VECTOR /* empty on the command line: nothing is chosen */
 #elif defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) \
     && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
