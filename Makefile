@@ -12,7 +12,7 @@ NOISE ?= $(SHARED)/data/bench/noise
 PEERS ?= $(wildcard $(SHARED)/peers)
 CC_STRICT := -std=c99 -Wall -Wextra -Werror -Wno-format-extra-args -Icsrc/include
 SANITIZE := -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -ffp-contract=off
-KERNEL := $(wildcard csrc/*.c csrc/*.h csrc/include/*.h) csrc/binding.py CMakeLists.txt pyproject.toml
+KERNEL := $(wildcard csrc/*.c csrc/*.h csrc/include/*.h csrc/host/*) csrc/binding.py CMakeLists.txt pyproject.toml
 # An editable install knows its files by name: another list of files is another install.
 LIST := $(shell find src simulation models -type f ! -name '*.pyc' | LC_ALL=C sort | cksum | cut -d' ' -f1)
 INSTALLED := .stamps/installed-$(LIST)
