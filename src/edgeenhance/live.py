@@ -214,13 +214,13 @@ class LiveEnhancer:
         self._ending.set()
         for thread in self._threads:
             thread.join()
+        if self._stats:
+            self._write_stats()
+            self._stats.close()
         self._close()
         if self._recorder:
             self._drain()
             self._recorder.close()
-        if self._stats:
-            self._write_stats()
-            self._stats.close()
         self._recorder = self._stats = None
 
     def __enter__(self) -> LiveEnhancer:

@@ -1,0 +1,252 @@
+"""`edgeenhance live` end to end, on a sound card that is not there: JACK's dummy driver and jack_client.py.
+
+usage: python tests/check/live.py [PART ...]   all parts without; prints figures, and raises where one is missed
+
+Freewheeling JACK runs as fast as the machine goes and loses nothing: what is asserted there is exact. Parts in real time
+only report where a busy machine could miss them.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+SERVER = f"edgeenhance-{os.getpid()}"
+os.environ.update(JACK_DEFAULT_SERVER=SERVER, JACK_NO_START_SERVER="1", JACK_NO_AUDIO_RESERVATION="1")
+
+import numpy as np  # noqa: E402
+import sounddevice  # noqa: E402
+
+import edgeenhance.live  # noqa: E402
+from edgeenhance import Enhancer, LiveEnhancer, MicArray  # noqa: E402
+from edgeenhance.files import Reader  # noqa: E402
+
+MINUTE = 60
+
+
+class Rig:
+    """A JACK server, and the client whose ports are microphones and ears. A context manager."""
+
+    def __init__(self, x: np.ndarray, rate: int = 16000, period: int = 64, ears: int = 1) -> None:
+        self.rate, self.period, self.ears = rate, period, ears
+        self._folder = tempfile.TemporaryDirectory()
+        self._play, self._record = (Path(self._folder.name) / f"{name}.npy" for name in ("play", "record"))
+        np.save(self._play, whole(x, period))
+
+    def __enter__(self) -> "Rig":
+        self.start()
+        sounddevice._terminate()
+        sounddevice._initialize()
+        return self
+
+    def start(self) -> None:
+        driver = ["dummy", "-r", self.rate, "-p", self.period, "-C", 0, "-P", 0]
+        command = ["jackd", "--no-realtime", "-n", SERVER, "-d", *map(str, driver)]
+        self._server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        command = [sys.executable, HERE / "jack_client.py", "rig", str(self.ears), self._play, self._record]
+        for _ in range(20):  # until the server is there
+            self._client = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+            if self._client.stdout.readline():
+                return
+            time.sleep(0.2)
+        raise RuntimeError(f"no JACK: {self._client.stderr.read()}")
+
+    def play(self, how: str = "freewheel", times: int = 1) -> np.ndarray:
+        """Play the microphones' signal : what the ears heard the last time, (n, ears)."""
+        self.begin(how, times)
+        return self.end()
+
+    def begin(self, how: str, times: int = 1) -> None:
+        print("play", times, how, file=self._client.stdin, flush=True)
+
+    def end(self) -> np.ndarray:
+        assert self._client.stdout.readline() == "done\n", "the JACK client died"
+        return np.load(self._record)
+
+    def kill(self) -> None:
+        for process in (self._server, self._client):
+            process.kill()
+            process.wait()
+
+    def __exit__(self, *_: object) -> None:
+        sounddevice._terminate()  # before the server goes: PortAudio aborts where it finds it gone
+        for process in (self._client, self._server):  # politely: JACK counts servers that were killed as running
+            process.terminate()
+            process.wait()
+        sounddevice._initialize()
+        self._folder.cleanup()
+
+
+def whole(x: np.ndarray, period: int) -> np.ndarray:
+    return np.concatenate([x, np.zeros((-len(x) % period, x.shape[1]), np.float32)])
+
+
+def scene(mics: int, seconds: float, rate: int = 16000) -> np.ndarray:
+    """Syllables and noise in all microphones : (n, mics) float32."""
+    rng, n = np.random.default_rng(mics), int(seconds * rate)
+    talker = rng.standard_normal(n) * (np.sin(2 * np.pi * 3 * np.arange(n) / rate) > 0)
+    return (0.03 * talker[:, None] + 0.01 * rng.standard_normal((n, mics))).astype(np.float32)
+
+
+def file_of(folder: Path, name: str) -> np.ndarray:
+    (path,) = folder.glob(f"*-{name}.wav")
+    with Reader(path) as reader:
+        return np.concatenate(list(reader))
+
+
+# ---- parts ----
+
+
+def latency() -> None:
+    """An impulse through the card comes out when `latency` says."""
+    for rate, period, block in ((16000, 64, None), (16000, 256, 64), (48000, 192, None), (44100, 128, None)):
+        x, at = np.zeros((rate // 2, 1), np.float32), 20 * period + 7
+        x[at] = 0.25
+        with Rig(x, rate, period) as rig:
+            with LiveEnhancer(input="rig", block=block, model="none", soft_start=0) as live:
+                heard = rig.play()
+                stated = live.latency
+        measured = int(np.argmax(np.abs(heard[:, 0]))) - at
+        print(f"{rate} Hz, block {live.block}, JACK period {period}: {stated}; measured {1000 * measured / rate:.3f} ms")
+        assert measured == round(stated.total * rate / 1000)
+
+
+def offline() -> None:
+    """What the ears hear equals the enhancer on the recorded microphones, sample for sample."""
+    edgeenhance.live.RECORD_SECONDS = 2 * MINUTE  # freewheeling outruns the writer
+    for name, rate, period, ears in (
+        ("mono", 16000, 64, "left"), ("bte-1x2", 16000, 64, "left"), ("bte-2x2", 16000, 64, "both"),
+        ("glasses-6", 16000, 64, "left"), ("bte-2x2", 48000, 192, "both"), ("bte-1x2", 44100, 128, "left"),
+    ):  # fmt: skip
+        array = MicArray.load(name)
+        x = scene(array.mics, MINUTE if rate == 16000 else 10, rate)
+        with tempfile.TemporaryDirectory() as folder, Rig(x, rate, period, 2 if ears == "both" else 1) as rig:
+            with LiveEnhancer(array, input="rig", ears=ears, soft_start=0, ceiling=0, record=folder) as live:
+                start = time.monotonic()
+                heard = rig.play()
+                took = time.monotonic() - start
+            status = live.status
+            microphones, recorded = file_of(Path(folder), "input"), file_of(Path(folder), "output")
+        aligned = live.enhancer.block
+        expected = Enhancer(array, ears=ears, sample_rate=rate, block=aligned).process(microphones)
+        np.testing.assert_array_equal(recorded, expected.reshape(len(expected), -1))
+        at = find(microphones, x)
+        late = period  # the ears' clock: a JACK period behind the microphones'
+        np.testing.assert_array_equal(heard[late:], recorded[at : at + len(heard) - late])
+        assert status.faults == status.dropped == 0, status
+        print(f"{name}, {ears}, {rate} Hz: {len(x) / rate:.0f} s equal, bit for bit; freewheel took {took:.1f} s")
+
+
+def find(microphones: np.ndarray, x: np.ndarray) -> int:
+    """Where in the recording the played signal begins."""
+    start = int(np.flatnonzero(microphones.any(axis=1))[0]) - int(np.flatnonzero(x.any(axis=1))[0])
+    np.testing.assert_array_equal(microphones[start : start + len(x)], x)
+    return start
+
+
+def realtime() -> None:
+    """A minute at block 256. Reported only: a machine that is busy with other work loses samples."""
+    x = scene(4, MINUTE)
+    with tempfile.TemporaryDirectory() as folder, Rig(x, period=256) as rig:
+        with LiveEnhancer("bte-2x2", input="rig", record=folder) as live:
+            heard = rig.play("realtime")
+            meters, status = live.meters, live.status
+        recorded = file_of(Path(folder), "output")
+        microphones = file_of(Path(folder), "input")
+    start = int(np.flatnonzero(microphones.any(axis=1))[0]) - int(np.flatnonzero(x.any(axis=1))[0])
+    lost = int((microphones[start : start + len(x)] != x).any(axis=1).sum())
+    lost += int((heard[256:] != recorded[start : start + len(x) - 256]).sum())
+    print(
+        f"{MINUTE} s, block 256: {lost} lost samples, {status.xruns} xruns; {meters.us_p50:.0f}/{meters.us_p95:.0f}/"
+        f"{meters.us_max:.0f} µs (p50/p95/max), p95 {100 * meters.us_p95 / 16000:.1f} % of the block"
+    )
+
+
+def vanishing() -> None:
+    """The server is killed and comes back, twice: so does the sound."""
+    with Rig(scene(1, 2), period=256) as rig:
+        with LiveEnhancer(input="rig", soft_start=0, strength=0.0, model="none") as live:
+            for times in (1, 2):
+                rig.kill()
+                wait_for(lambda: live.status.state == "no device", 5)
+                rig.start()
+                start = time.monotonic()
+                wait_for(lambda: live.status.state == "enhancing", 20)
+                back = time.monotonic() - start
+                level = np.sqrt(np.mean(rig.play("realtime") ** 2))
+                print(f"JACK server killed: sound is back {back:.1f} s after the device, level {level:.4f}")
+                assert level > 0.01 and live.status.reconnects == times
+
+
+def wait_for(condition, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def clicks() -> None:
+    """A tone keeps its slope through 100 toggles of bypass and turns of the look."""
+    t = np.arange(16000 * 300) / 16000
+    tone = MicArray.load("bte-2x2").steering(0, np.array([440.0]))[0]
+    x = np.real(0.25 * np.exp(2j * np.pi * 440 * t)[:, None] * tone).astype(np.float32)
+    with Rig(x, period=256) as rig:
+        with LiveEnhancer("bte-2x2", input="rig", model="none", beamformer="superdirective", soft_start=0) as live:
+            rig.begin("freewheel")
+            for change in range(100):
+                live.bypass = change % 2 == 0
+                live.look = (-40, 0, 40, 10)[change % 4]
+                time.sleep(0.02)
+            heard = rig.end()[4096:, 0]
+            assert live.status.faults == 0
+    step, slope = np.abs(np.diff(heard)).max(), 2 * np.pi * 440 / 16000 * np.abs(heard).max()
+    print(f"100 bypass toggles and look changes: largest step {step:.4f}, the tone's own slope {slope:.4f}")
+    assert step <= 1.05 * slope
+
+
+def memory() -> None:
+    """Half an hour of sound: memory stays."""
+    with Rig(scene(4, 10 * MINUTE), period=256) as rig, LiveEnhancer("bte-2x2", input="rig") as live:
+        used = []
+        for _ in range(3):
+            rig.play()
+            live.stats()
+            used.append(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6)
+    print("resident after 10, 20, 30 min of sound: " + ", ".join(f"{mb:.1f} MB" for mb in used))
+    assert used[2] - used[0] < 1
+
+
+def starting() -> None:
+    """From the command to the first sound, and a clean end."""
+    command = [sys.executable, "-m", "edgeenhance", "live", "--in", "rig", "--array", "bte-2x2", "--soft-start", "0"]
+    with Rig(scene(4, 6), period=256) as rig:
+        rig.begin("realtime")
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        heard = rig.end()
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=20)[0]
+    first = int(np.flatnonzero(heard)[0]) / 16000
+    print(f"first sound {first:.2f} s after the command was given")
+    print(said.strip())
+    assert process.returncode == 0 and "xruns" in said
+
+
+PARTS = (latency, offline, realtime, vanishing, clicks, memory, starting)
+
+
+def main() -> None:
+    named = {part.__name__: part for part in PARTS}
+    for part in [named[name] for name in sys.argv[1:]] or PARTS:
+        print(f"-- {part.__doc__}", flush=True)
+        part()
+    print("OK")
+
+
+if __name__ == "__main__":
+    main()
