@@ -109,12 +109,13 @@ def _add_settings(p: argparse.ArgumentParser) -> None:
     p.add_argument("--strength", type=float, default=1.0, metavar="S", help="0 (input) to 1 (full enhancement)")
     p.add_argument("--ears", default="left", choices=("left", "right", "both"))
     p.add_argument("--cues", type=float, default=0.0, metavar="C", help="0 to 1: how much the noise keeps its place")
+    p.add_argument("--ceiling", type=float, metavar="DBFS", help="limit the output, -60 to 0 (default: no limiter)")
 
 
 def _enhance(args: argparse.Namespace) -> None:
     from .files import enhance_file
 
-    names = ("profile", "beamformer", "model", "backend", "look", "strength", "ears", "cues")
+    names = ("profile", "beamformer", "model", "backend", "look", "strength", "ears", "cues", "ceiling")
     settings = {name: getattr(args, name) for name in names}
     with _progress(Path(args.input).name, "frames") as progress:
         enhance_file(args.input, args.output, array=args.array, channels=args.channels, progress=progress, **settings)
@@ -581,7 +582,7 @@ def _export(args: argparse.Namespace) -> None:
     from .enhancer import Enhancer
     from .export import write_setup
 
-    names = ("profile", "beamformer", "model", "strength", "ears", "cues", "block")
+    names = ("profile", "beamformer", "model", "strength", "ears", "cues", "ceiling", "block")
     settings = {name: getattr(args, name) for name in names}
     enhancer = Enhancer(args.array, look=args.look[0], **settings)
     for path in write_setup(enhancer, args.output, args.look, args.name):

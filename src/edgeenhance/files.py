@@ -23,7 +23,7 @@ import numpy as np
 from . import wiring
 from ._files import atomic_path
 from .arrays import MicArray, preset_names
-from .enhancer import Enhancer
+from .enhancer import Enhancer, clipped
 from .errors import EdgeEnhanceError
 
 FORMATS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".w64": "W64", ".rf64": "RF64", ".aiff": "AIFF"}
@@ -48,7 +48,7 @@ def enhance_file(
     sample type where its format can hold it. One channel per ear.
     array : as for `Enhancer`; default "mono" for one channel · channels : 1-based file channels in the array's order
     progress : called with (frames done, frames in all) after every second of sound
-    settings : of `Enhancer` (profile, beamformer, model, look, strength, ears, cues)
+    settings : of `Enhancer` (profile, beamformer, model, look, strength, ears, cues, ceiling)
     Warns (`RecordingWarning`) where the recording contradicts the array or holds bad samples.
     Raises ValueError for settings that do not fit, EdgeEnhanceError for files that cannot be read or written.
     """
@@ -165,7 +165,7 @@ def _pipeline(
     for y in resampled(blocks, len(enhancer.ears), rate, reader.sample_rate):
         y = y[: reader.done - written] if written + len(y) > reader.done else y
         written += len(y)
-        yield y
+        yield clipped(y, enhancer.ceiling)
 
 
 def _watched(reader: Reader, progress: Callable[[int, int], None] | None) -> Iterator[np.ndarray]:

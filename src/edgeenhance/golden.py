@@ -28,6 +28,7 @@ from .profiles import PROFILES, Profile
 CHAINS = {"two": ("bte-1x2", ("left",)), "four": ("bte-2x2", ("left", "right"))}  # array, ears
 STFT_HOPS = 64
 NET_HOPS = 100
+CEILING = 10 ** (-1 / 20)  # -1 dBFS
 LOOK, TALKER, OTHER = 0.0, 15.0, -70.0  # degrees: the beam has to follow the talker
 _CHAIN = """typedef struct {
     const ee_config *config;
@@ -131,7 +132,9 @@ def c_header(model: str) -> str:
         tables = design(array, beamformer, LOOK, profile, ears)
         references = [array.ear(ear) for ear in ears]
         net.reset()
-        chain = Chain(profile, array.mics, references, tables, net.centers, beamformer, net, aligned=True)
+        chain = Chain(
+            profile, array.mics, references, tables, net.centers, beamformer, net, aligned=True, ceiling=CEILING
+        )
         out = chain.process(np.ascontiguousarray(x[:, : array.mics]))
         memory[name] = lib.ee_enhancer_size(chain.config)
         chains += c_chain(name, kernel_tables(tables), chain.config, out)

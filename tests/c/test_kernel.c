@@ -168,6 +168,8 @@ static void test_memory_and_configuration(void)
     CHECK("no centres", REFUSED(centers = NULL));
     CHECK("strength NaN", REFUSED(strength = NAN));
     CHECK("cues above 1", REFUSED(cues = 1.5f));
+    CHECK("ceiling below 0", REFUSED(ceiling = -1.0f));
+    CHECK("ceiling NaN", REFUSED(ceiling = NAN));
     CHECK("no prior weight", REFUSED(prior_weight = 0.0f));
     CHECK("no solving", REFUSED(solve_hops = 0));
     CHECK("blend above 1", REFUSED(steering_blend = 1.1f));
@@ -217,7 +219,8 @@ static void test_bad_input(int beamformer)
     CHECK("nothing to do", ee_enhancer_process(e, NULL, NULL, 0) == EE_OK);
     CHECK("strength out of range", ee_enhancer_set_strength(e, 2.0f) == EE_ERR_CONFIG);
     CHECK("cues out of range", ee_enhancer_set_cues(e, NAN) == EE_ERR_CONFIG);
-    CHECK("no beam", ee_enhancer_set_beam(e, NULL) == EE_ERR_CONFIG);
+    CHECK("no beam", ee_enhancer_set_beam(e, NULL) == EE_ERR_CONFIG && !ee_enhancer_pending(e));
+    CHECK("no enhancer", ee_enhancer_set_bypass(NULL, 1) == EE_ERR_NULL && !ee_enhancer_pending(NULL));
     CHECK("reset", ee_enhancer_reset(e) == EE_OK && ee_enhancer_reset(NULL) == EE_ERR_NULL);
     free(memory);
 }
@@ -236,6 +239,30 @@ static void test_failing_mask_and_aligned_blocks(void)
     CHECK("the failure is told", ee_enhancer_process(e, in, out, 6400) == EE_ERR_MASK);
     CHECK("and counted", ee_enhancer_status(e, &status) == EE_OK && status.mask_failures == 100);
     CHECK("on the beam alone", status.gain == 1.0f);
+    free(memory);
+}
+
+static void test_bypass_and_ceiling(int beamformer)
+{
+    enum { LATE = 128, FADE = 16 * 64 };
+    static float in[FRAMES * MICS], out[FRAMES * 2];
+    ee_config config = good_config(beamformer, NULL);
+    ee_beam beam = all_tables();
+    ee_status status;
+    void *memory;
+    config.ceiling = 0.09f;
+    ee_enhancer *e = make_enhancer(&config, &memory);
+    for (int i = 0; i < FRAMES * MICS; i++) in[i] = random_sample() * (i < FRAMES * MICS / 2 ? 0.89f : 1.0f); /* 0.1 at most */
+    CHECK("bypass", ee_enhancer_set_bypass(e, 1) == EE_OK && ee_enhancer_set_beam(e, &beam) == EE_OK);
+    CHECK("to come", ee_enhancer_pending(e) == 1);
+    CHECK("a block", ee_enhancer_process(e, in, out, FRAMES / 2) == EE_OK && ee_enhancer_pending(e) == 0);
+    for (int k = LATE + FADE; k < FRAMES / 2; k++)
+        for (int ear = 0; ear < 2; ear++)
+            CHECK("the input, delayed", out[2 * k + ear] == in[(k - LATE) * MICS + config.reference[ear]]);
+    CHECK("nothing to limit", ee_enhancer_status(e, &status) == EE_OK && status.limited_hops == 0);
+    CHECK("a louder one", ee_enhancer_process(e, in + FRAMES / 2 * MICS, out, FRAMES / 2) == EE_OK);
+    for (int i = 0; i < FRAMES; i++) CHECK("below the ceiling", fabsf(out[i]) <= config.ceiling);
+    CHECK("limited", ee_enhancer_status(e, &status) == EE_OK && status.limited_hops > 100 && status.limiter_gain < 1.0f);
     free(memory);
 }
 
@@ -310,6 +337,7 @@ int main(void)
     for (int beamformer = EE_BEAM_FIXED; beamformer <= EE_BEAM_MVDR; beamformer++) {
         test_any_block_size_gives_the_same_samples(beamformer);
         test_bad_input(beamformer);
+        test_bypass_and_ceiling(beamformer);
     }
     test_failing_mask_and_aligned_blocks();
     printf(failures ? "NOT OK: %d failures\n" : "OK\n", failures);

@@ -69,7 +69,7 @@ def run_in_c(folder: Path, name: str, library: list[str], x: np.ndarray, ears: i
 
 
 CASES = {
-    "bte": ("bte-2x2", {"ears": "both", "cues": 0.25}, [20.0, -45.0]),
+    "bte": ("bte-2x2", {"ears": "both", "cues": 0.25, "ceiling": -30.0}, [20.0, -45.0]),
     "mono": ("mono", {"strength": 0.75}, [0.0]),
     "comm": ("bte-2x2", {"profile": "comm", "model": "comm-m:int8", "block": 256}, [0.0, 90.0]),
     "fixed": ("bte-2x2", {"beamformer": "superdirective", "model": "none", "ears": "right"}, [0.0, 180.0]),
@@ -158,14 +158,15 @@ def test_tables_that_are_not_needed_are_left_out(tmp_path):
 
 def test_the_command_writes_what_the_function_writes(tmp_path, capsys):
     command = ["export", "-o", str(tmp_path / "a"), "--array", "bte-2x2", "--model", "assist-s", "--ears", "both"]
-    assert cli.main([*command, "--look", "15", "-30", "--strength", "0.5", "--block", "64"]) == 0
+    assert cli.main([*command, "--look", "15", "-30", "--strength", "0.5", "--ceiling", "-6", "--block", "64"]) == 0
     assert "ee_setup.c: " in capsys.readouterr().out
-    enhancer = Enhancer("bte-2x2", model="assist-s", ears="both", look=15, strength=0.5, block=64)
+    enhancer = Enhancer("bte-2x2", model="assist-s", ears="both", look=15, strength=0.5, ceiling=-6, block=64)
     write_setup(enhancer, tmp_path / "b", [15, -30])
     for file in ("ee_setup.c", "ee_setup.h"):
         assert (tmp_path / "a" / file).read_text() == (tmp_path / "b" / file).read_text()
     text = (tmp_path / "a" / "ee_setup.c").read_text()
     assert ".aligned = 1," in text and ".strength = 5.00000000e-01f," in text and ".reference = {0, 2}," in text
+    assert ".ceiling = 5.0118" in text and ".bypass = 0," in text
 
 
 @pytest.mark.parametrize(
