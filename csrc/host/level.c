@@ -1,9 +1,9 @@
 /*
- * level.c: never loud. Automatic level control that follows speech slowly, a soft start, a limiter without delay.
+ * level.c: never loud. Automatic level control that follows speech slowly, a soft start, the kernel's limiter.
  */
 #include <math.h>
 
-#include "live.h"
+#include "level.h"
 
 #define SPEECH_SECONDS 3.0f    /* mean over speech */
 #define FLOOR_RISE 1.0f        /* of the background's power per second, as exp: 4.3 dB */
@@ -12,18 +12,16 @@
 #define MOST_GAIN 8.0f         /* 18 dB up, */
 #define LEAST_GAIN 0.125f      /* or down */
 #define SLEW 0.35f             /* of the gain per second, as exp: 3 dB */
-#define RELEASE_SECONDS 0.1f
 
-void ee_level_init(ee_level *v, float sample_rate)
+void ee_level_init(ee_level *v, float ceiling, float target, float start_seconds, double sample_rate, int frames)
 {
-    v->seconds = 1.0f / sample_rate;
-    v->start = v->start_seconds > 0.0f ? 0.0f : 1.0f;
-    v->start_step = v->start_seconds > 0.0f ? v->seconds / v->start_seconds : 0.0f;
-    v->speech = v->target;
+    v->seconds = (float)(1.0 / sample_rate);
+    v->start = start_seconds > 0.0f ? 0.0f : 1.0f;
+    v->start_step = start_seconds > 0.0f ? v->seconds / start_seconds : 0.0f;
+    v->target = v->speech = target;
     v->floor = 1.0f;
-    v->gain = v->want = v->limit = 1.0f;
-    v->slew = SLEW * v->seconds;
-    v->release = v->seconds / RELEASE_SECONDS;
+    v->gain = v->want = 1.0f;
+    ee_limiter_tune(&v->limiter, ceiling, (double)frames / sample_rate);
 }
 
 static float smallest(float a, float b) { return a < b ? a : b; }
@@ -42,36 +40,15 @@ static void follow(ee_level *v, const float *y, int channels, int frames)
     v->want = want > MOST_GAIN ? MOST_GAIN : want < LEAST_GAIN ? LEAST_GAIN : want;
 }
 
-static float next_gain(ee_level *v)
-{
-    float most = v->gain * (1.0f + v->slew), least = v->gain * (1.0f - v->slew);
-    v->gain = v->want > most ? most : v->want < least ? least : v->want;
-    v->start = smallest(1.0f, v->start + v->start_step);
-    return v->gain * v->start * v->start;
-}
-
-/* The limiter's gain: down at once, up within RELEASE_SECONDS. */
-static float next_limit(ee_level *v, float peak)
-{
-    v->limit += v->release * (1.0f - v->limit);
-    if (v->limit > 0.9999f) v->limit = 1.0f;
-    if (peak * v->limit > v->ceiling) v->limit = v->ceiling / peak;
-    return v->limit;
-}
-
 void ee_level_process(ee_level *v, float *y, int channels, int frames)
 {
     if (v->target > 0.0f) follow(v, y, channels, frames);
-    for (int i = 0; i < frames; i++, y += channels) {
-        float gain = next_gain(v), peak = 0.0f;
-        for (int c = 0; c < channels; c++) {
-            y[c] *= gain;
-            if (fabsf(y[c]) > peak) peak = fabsf(y[c]);
-        }
-        gain = next_limit(v, peak);
-        for (int c = 0; c < channels; c++) {
-            float x = y[c] * gain;
-            y[c] = x > v->ceiling ? v->ceiling : x < -v->ceiling ? -v->ceiling : x; /* rounding */
-        }
+    float up = 1.0f + SLEW * v->seconds, down = 1.0f - SLEW * v->seconds;
+    for (int i = 0; i < frames; i++) {
+        float most = v->gain * up, least = v->gain * down;
+        v->gain = v->want > most ? most : v->want < least ? least : v->want;
+        v->start = smallest(1.0f, v->start + v->start_step);
+        for (int c = 0; c < channels; c++) y[i * channels + c] *= v->gain * v->start * v->start;
     }
+    ee_limiter_hop(&v->limiter, y, frames, channels);
 }

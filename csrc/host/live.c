@@ -2,7 +2,7 @@
  * live.c: the enhancer at a sound card, see live.h. Nothing here allocates, locks or prints after ee_live_init.
  *
  * The dry signal, the reference microphones behind a delay line, owes nothing to the enhancer: it is what is heard while
- * the enhancer is bypassed, fails, or takes more time than there is. After a fault the enhancer rests, for twice as long
+ * the enhancer fails, or takes more time than there is. After a fault the enhancer rests, for twice as long
  * each time; then it runs unheard until its windows are full again, and fades in.
  */
 #define _POSIX_C_SOURCE 199309L
@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "../internal.h"
+#include "level.h"
 #include "live.h"
 
 #define FADE_SECONDS 0.02
@@ -30,9 +30,9 @@ struct ee_live {
     float *inside, *enhanced;    /* at the enhancer's rate; [ears] */
     float *waiting;              /* resampled, more than there was room for */
     int waits;
+    ee_level level;
     float last[2];               /* enhanced less dry, when it was last heard */
     float fade, fade_step;       /* 0: dry .. 1: enhanced */
-    int bypass;
     int64_t rest, warm, calm;    /* frames */
     double rest_seconds, busy, heard;
     float *record;               /* [record_frames][mics + ears] */
@@ -48,9 +48,15 @@ static double now(void)
 
 /* ---- counters: written by the audio thread, read by another one ---- */
 
-static void put(uint32_t *counter, uint32_t value) { __atomic_store_n(counter, value, __ATOMIC_RELEASE); }
+static void put(uint32_t *counter, uint32_t value) { EE_ATOMIC_STORE(counter, &value); }
 static void count(uint32_t *counter, uint32_t more) { put(counter, *counter + more); }
-static uint32_t get(const uint32_t *counter) { return __atomic_load_n(counter, __ATOMIC_ACQUIRE); }
+
+static uint32_t get(const uint32_t *counter)
+{
+    uint32_t value;
+    EE_ATOMIC_LOAD(counter, &value);
+    return value;
+}
 
 /* ---- memory ---- */
 
@@ -83,8 +89,8 @@ static int config_fits(const ee_live_config *c)
         if (c->reference[e] < 0 || c->reference[e] >= c->mics) return 0;
     return c->mics >= 1 && c->mics <= EE_MAX_MICS && (c->ears == 1 || c->ears == 2) && c->outputs >= c->ears
         && c->sample_rate > 0 && c->delay >= 1 && c->most >= 1 && c->warm >= 0 && c->record_frames >= 0
-        && !(c->record_frames & (c->record_frames - 1)) && c->level.ceiling > 0.0f && c->level.ceiling <= 1.0f
-        && c->level.target >= 0.0f && c->level.start_seconds >= 0.0f;
+        && !(c->record_frames & (c->record_frames - 1)) && c->ceiling > 0.0f && c->ceiling <= 1.0f
+        && c->speech_target >= 0.0f && c->start_seconds >= 0.0f;
 }
 
 size_t ee_live_size(const ee_live_config *config)
@@ -107,7 +113,8 @@ int ee_live_init(ee_live **out, void *memory, size_t bytes, const ee_live_config
     ee_live *v = ee_arena_take(&arena, sizeof *v);
     v->config = *config;
     carve(v, &arena);
-    ee_level_init(&v->config.level, (float)config->sample_rate);
+    ee_level_init(&v->level, config->ceiling, config->speech_target, config->start_seconds, config->sample_rate,
+                  config->most);
     v->fade = 1.0f;
     v->fade_step = (float)(1.0 / (FADE_SECONDS * config->sample_rate));
     v->rest_seconds = REST_SECONDS;
@@ -183,7 +190,7 @@ static void fault(ee_live *v, int code)
     v->warm = c->warm;
     v->calm = 0;
     v->busy = v->heard = 0.0;
-    __atomic_store_n(&v->status.fault, code, __ATOMIC_RELAXED);
+    EE_ATOMIC_STORE(&v->status.fault, &code);
     count(&v->status.faults, 1);
 }
 
@@ -212,8 +219,8 @@ static int enhance(ee_live *v, int n)
 /* y: from dry to enhanced or back, linearly. Where the enhancer gives nothing, its last distance from dry fades out. */
 static void cross_fade(ee_live *v, int n, int made)
 {
-    int ears = v->config.ears, bypass = __atomic_load_n(&v->bypass, __ATOMIC_RELAXED);
-    float goal = made && v->rest == 0 && !bypass ? 1.0f : 0.0f;
+    int ears = v->config.ears, enhancing;
+    float goal = made && v->rest == 0 ? 1.0f : 0.0f;
     for (int i = 0; i < n; i++) {
         float way = goal - v->fade;
         v->fade = fabsf(way) <= v->fade_step ? goal : way > 0.0f ? v->fade + v->fade_step : v->fade - v->fade_step;
@@ -223,7 +230,8 @@ static void cross_fade(ee_live *v, int n, int made)
             if (v->fade < 1.0f || !made) *y = dry + v->fade * v->last[e];
         }
     }
-    __atomic_store_n(&v->status.enhancing, v->fade > 0.0f, __ATOMIC_RELAXED);
+    enhancing = v->fade > 0.0f;
+    EE_ATOMIC_STORE(&v->status.enhancing, &enhancing);
 }
 
 static void spread(const ee_live *v, float *out, int n)
@@ -279,7 +287,7 @@ static void run(ee_live *v, const float *in, float *out, int n, double start)
     cross_fade(v, n, enhance(v, n));
     block->dry = power(v->dry, ears, n);
     block->clean = power(v->y, ears, n);
-    ee_level_process(&v->config.level, v->y, ears, n);
+    ee_level_process(&v->level, v->y, ears, n);
     block->out = power(v->y, ears, n);
     block->out_peak = peak(v->y, n * ears);
     spread(v, out, n);
@@ -307,8 +315,6 @@ int ee_live_callback(const void *in, void *out, unsigned long frames, const void
 
 /* ---- the other thread ---- */
 
-void ee_live_set_bypass(ee_live *v, int bypass) { __atomic_store_n(&v->bypass, bypass != 0, __ATOMIC_RELAXED); }
-
 void ee_live_get_status(const ee_live *v, ee_live_status *status)
 {
     const ee_live_status *from = &v->status;
@@ -318,8 +324,8 @@ void ee_live_get_status(const ee_live *v, ee_live_status *status)
     status->bad_frames = get(&from->bad_frames);
     status->recorded = get(&from->recorded);
     status->dropped = get(&from->dropped);
-    status->fault = __atomic_load_n(&from->fault, __ATOMIC_RELAXED);
-    status->enhancing = __atomic_load_n(&from->enhancing, __ATOMIC_RELAXED);
+    EE_ATOMIC_LOAD(&from->fault, &status->fault);
+    EE_ATOMIC_LOAD(&from->enhancing, &status->enhancing);
 }
 
 const ee_live_block *ee_live_blocks(const ee_live *v) { return v->blocks; }

@@ -4,9 +4,9 @@
  *
  *   card -> microphones -> [resampler] -> enhancer -> [resampler] -> cross-fade -> level -> ears -> card
  *                |                                        |
- *                +------------- delay line ---------------+   dry: bypass, faults
+ *                +------------- delay line ---------------+   dry: faults
  *
- * One thread calls, one other thread may set and read. This file is also cdef of the binding: declarations only.
+ * One thread calls the callback; meanwhile one other may read the status, and one take from the record ring. This file is also cdef of the binding: declarations only.
  */
 #ifndef EDGEENHANCE_LIVE_H
 #define EDGEENHANCE_LIVE_H
@@ -16,23 +16,6 @@
 #define EE_LIVE_BLOCKS 16384  /* kept of ee_live_block, a power of two */
 #define EE_LIVE_OVERLOAD 1    /* a fault beside the negative codes: the enhancer took longer than the sound lasts */
 #define EE_LIVE_NOT_FINITE 2  /* ... it gave NaN, Inf or absurd samples */
-
-/* ---- level.c: automatic level control, soft start, limiter ---- */
-
-typedef struct {
-    float ceiling;       /* |y| never exceeds it, 0 < ceiling <= 1 */
-    float target;        /* mean square of speech, 0: no automatic level control */
-    float start_seconds; /* gain rises from 0 to 1 in this time, 0: at once */
-    /* its state, set by ee_level_init */
-    float start, start_step;
-    float speech, floor, gain, want; /* mean squares of speech and of the background; present gain, where it goes */
-    float slew, release, limit;
-    float seconds;                   /* per frame */
-} ee_level;
-void ee_level_init(ee_level *level, float sample_rate);
-void ee_level_process(ee_level *level, float *y, int channels, int frames);  /* y [frames][channels], in place */
-
-/* ---- live.c ---- */
 
 typedef struct ee_live ee_live;
 typedef struct {
@@ -46,7 +29,9 @@ typedef struct {
     int delay;                           /* of enhancer and resamplers, samples of the card: the dry signal has it, too */
     int most;                            /* frames of a callback */
     int warm;                            /* frames that the enhancer runs unheard after a fault */
-    ee_level level;                      /* ceiling, target, start_seconds */
+    float ceiling;                       /* no output sample is larger, 0 < ceiling <= 1 */
+    float speech_target;                 /* automatic level control: mean square to bring speech to; 0: none */
+    float start_seconds;                 /* in which the sound fades in */
     int record_frames;                   /* capacity of the record ring, a power of two; 0: none */
 } ee_live_config;
 
@@ -70,7 +55,6 @@ size_t ee_live_size(const ee_live_config *config);
 int ee_live_init(ee_live **out, void *memory, size_t bytes, const ee_live_config *config);
 /* PaStreamCallback, float32 interleaved: user is the ee_live. Returns 0: go on. */
 int ee_live_callback(const void *in, void *out, unsigned long frames, const void *time, unsigned long flags, void *user);
-void ee_live_set_bypass(ee_live *live, int bypass);  /* cross-fades to the dry signal, or back */
 void ee_live_get_status(const ee_live *live, ee_live_status *status);
 const ee_live_block *ee_live_blocks(const ee_live *live);  /* [EE_LIVE_BLOCKS] */
 /* Take up to `frames` frames of microphones [mics] and ears [ears] out of the record ring; returns how many. */

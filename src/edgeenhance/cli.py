@@ -102,14 +102,17 @@ def _add_enhance(commands: Any) -> None:
     p.set_defaults(run=_enhance)
 
 
-def _add_settings(p: argparse.ArgumentParser) -> None:
+def _add_settings(p: argparse.ArgumentParser, ceiling: float | None = None) -> None:
     p.add_argument("--profile", default="assist", metavar="NAME", help=f"{' or '.join(PROFILES)} (default: assist)")
     p.add_argument("--beamformer", default="mvdr", metavar="NAME", help=f"{', '.join(BEAMFORMERS)} (default: mvdr)")
     p.add_argument("--model", default="default", metavar="NAME|FILE", help="or none (default: the profile's own)")
     p.add_argument("--strength", type=float, default=1.0, metavar="S", help="0 (input) to 1 (full enhancement)")
     p.add_argument("--ears", default="left", choices=("left", "right", "both"))
     p.add_argument("--cues", type=float, default=0.0, metavar="C", help="0 to 1: how much the noise keeps its place")
-    p.add_argument("--ceiling", type=float, metavar="DBFS", help="limit the output, -60 to 0 (default: no limiter)")
+    default = "no limiter" if ceiling is None else f"{ceiling:g}"
+    p.add_argument(
+        "--ceiling", type=float, default=ceiling, metavar="DBFS", help=f"limit the output, -60 to 0 (default: {default})"
+    )
 
 
 def _enhance(args: argparse.Namespace) -> None:
@@ -137,12 +140,11 @@ def _add_live(commands: Any) -> None:
     p.add_argument("--in", dest="input", metavar="DEV", help="part of a device's name, or its number")
     p.add_argument("--out", dest="output", metavar="DEV", help="default: the input's device")
     p.add_argument("--array", default="mono", metavar="NAME|FILE.toml", help="what the microphones are (default: mono)")
-    _add_settings(p)
+    _add_settings(p, ceiling=-6.0)
     p.add_argument("--look", type=float, default=0.0, metavar="DEG", help="talker's direction; 0 front, 90 left")
     p.add_argument("--channels", type=_channel_ranges, metavar="1-4", help="card inputs in the array's order")
     p.add_argument("--block", type=_positive, metavar="N", help="frames per callback (default: a hop)")
     p.add_argument("--rate", type=_positive, metavar="HZ", help="of the card (default: 16000, or what it offers)")
-    p.add_argument("--ceiling", type=float, default=-6.0, metavar="DBFS", help="no sample is louder (default: -6)")
     p.add_argument("--agc", type=float, metavar="DBFS", help="bring speech slowly to this level (default: off)")
     p.add_argument("--soft-start", type=float, default=1.0, metavar="S", help="seconds of fading in (default: 1)")
     p.add_argument("--record", metavar="DIR", help="write microphones and ears into sound files")

@@ -104,7 +104,7 @@ class _Callback:
         config.warm = enhancer.latency + enhancer.profile.analysis * card.rate // enhancer.profile.sample_rate
         config.record_frames = record_frames
         for name, value in level.items():
-            setattr(config.level, name, value)
+            setattr(config, name, value)
         size = lib.ee_live_size(config)
         out = ffi.new("ee_live **")
         self._memory, start = aligned_memory(size)
@@ -112,15 +112,15 @@ class _Callback:
         self.state = out[0]
         self.function = int(ffi.cast("uintptr_t", ffi.addressof(lib, "ee_live_callback")))
         self.user = int(ffi.cast("uintptr_t", self.state))
-        self._status = ffi.new("ee_live_status *")
         bytes = ffi.buffer(lib.ee_live_blocks(self.state), lib.EE_LIVE_BLOCKS * BLOCK.itemsize)
         self._blocks = np.frombuffer(bytes, BLOCK)
 
     @property
     def status(self) -> Any:
         """The ee_live_status, as of now."""
-        lib.ee_live_get_status(self.state, self._status)
-        return self._status
+        status = ffi.new("ee_live_status *")
+        lib.ee_live_get_status(self.state, status)
+        return status
 
     def blocks(self, count: int) -> np.ndarray:
         """The newest blocks, at most `count`, oldest first."""
@@ -184,7 +184,7 @@ class LiveEnhancer:
         self._recorder = Recorder(record, self.card.rate, self.array.mics, ears) if record else None
         self._stats = _appending(stats) if stats else None
         self._before = Counter()  # what closed streams counted
-        self._reconnects, self._bypass, self._stream, self._started = 0, False, None, time.monotonic()
+        self._reconnects, self._stream, self._started = 0, None, time.monotonic()
         self._ending = threading.Event()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()  # over the recording: whose ring it is taken from
@@ -193,9 +193,7 @@ class LiveEnhancer:
 
     def _new_callback(self) -> _Callback:
         ring = 2 ** math.ceil(math.log2(RECORD_SECONDS * self.card.rate)) if self._recorder else 0
-        callback = _Callback(self.enhancer, self.card, self.channels, self.block, ring, self._level)
-        lib.ee_live_set_bypass(callback.state, self._bypass)
-        return callback
+        return _Callback(self.enhancer, self.card, self.channels, self.block, ring, self._level)
 
     # ---- start and stop ----
 
@@ -309,13 +307,12 @@ class LiveEnhancer:
 
     @property
     def bypass(self) -> bool:
-        """True: the reference microphone is heard, just as late, to compare; fades over when it is set."""
-        return self._bypass
+        """As `Enhancer.bypass`, to compare; can be set."""
+        return self.enhancer.bypass
 
     @bypass.setter
     def bypass(self, value: bool) -> None:
-        self._bypass = bool(value)
-        lib.ee_live_set_bypass(self._callback.state, self._bypass)
+        self.enhancer.bypass = value
 
     @property
     def strength(self) -> float:
@@ -370,9 +367,9 @@ class LiveEnhancer:
     def _state(self) -> str:
         if not self._stream:
             return "no device"
-        if self._bypass:
-            return "bypass"
-        return "enhancing" if self._callback.status.enhancing else "dry"
+        if not self._callback.status.enhancing:
+            return "dry"
+        return "bypass" if self.bypass else "enhancing"
 
     def _fault_name(self, code: int) -> str:
         if code == lib.EE_ERR_MASK and self.enhancer._chain._call:
@@ -414,7 +411,7 @@ def _level(ceiling: float, agc: float | None, soft_start: float) -> dict[str, fl
     if not 0 <= soft_start <= 60:
         raise ValueError(f"got soft_start={soft_start!r}; pass 0 to 60 s")
     target = 0.0 if agc is None else 10 ** (agc / 10)
-    return {"ceiling": 10 ** (ceiling / 20), "target": target, "start_seconds": float(soft_start)}
+    return {"ceiling": 10 ** (ceiling / 20), "speech_target": target, "start_seconds": float(soft_start)}
 
 
 def _block(block: int | None, rate: int, chosen: str | Profile) -> tuple[int, bool]:
