@@ -111,7 +111,11 @@ def _add_settings(p: argparse.ArgumentParser, ceiling: float | None = None) -> N
     p.add_argument("--cues", type=float, default=0.0, metavar="C", help="0 to 1: how much the noise keeps its place")
     default = "no limiter" if ceiling is None else f"{ceiling:g}"
     p.add_argument(
-        "--ceiling", type=float, default=ceiling, metavar="DBFS", help=f"limit the output, -60 to 0 (default: {default})"
+        "--ceiling",
+        type=float,
+        default=ceiling,
+        metavar="DBFS",
+        help=f"limit the output, -60 to 0 (default: {default})",
     )
 
 
@@ -181,10 +185,10 @@ def _channel_ranges(text: str) -> list[int]:
     """1-4 or 1,3,2,4 or 1-2,5-6"""
     channels: list[int] = []
     for part in text.split(","):
-        first, _, last = part.partition("-")
-        if not (first.isdigit() and (last or first).isdigit()):
+        ends = part.split("-")
+        if len(ends) > 2 or not all(end.isdigit() for end in ends):
             raise argparse.ArgumentTypeError(f"{text!r} is not a list of channel numbers such as 1-4 or 1,3,2,4")
-        channels += range(int(first), int(last or first) + 1)
+        channels += range(int(ends[0]), int(ends[-1]) + 1)
     return channels
 
 

@@ -96,7 +96,9 @@ def find(name: str | int | None, kind: str) -> Device:
     lines = (f"{d.index} {d.name} ({d.host_api}, {_channels(d, kind)} {kind}s)" for d in found or able)
     listed = "; ".join(lines) or "none"
     if found:
-        raise EdgeEnhanceError(f"{kind} device {name!r} could be several; say more of its name, or its number: {listed}")
+        raise EdgeEnhanceError(
+            f"{kind} device {name!r} could be several; say more of its name, or its number: {listed}"
+        )
     wanted = "there is no default" if name in (None, -1) else f"no device matches {name!r} as"
     raise EdgeEnhanceError(f"{wanted} {kind} device; there are: {listed}")
 
@@ -106,10 +108,12 @@ def choose(
 ) -> Card:
     """The card to open: both devices, a rate that both take, and as many channels as are needed.
 
-    channels : card inputs, from 1, of the microphones · ears : 1 or 2 · rate : Hz, or None for the first of `RATES`
+    output : None for the input's device, if that has outputs · channels : card inputs, from 1, of the microphones
+    ears : 1 or 2 · rate : Hz, or None for the first of `RATES`
     Raises EdgeEnhanceError for devices that cannot do it; the sentence says what they offer.
     """
-    source, sink = find(input, "input"), find(output, "output")
+    source = find(input, "input")
+    sink = source if output is None and source.outputs else find(output, "output")
     if source.index != sink.index and not (source.host_api == sink.host_api == JACK):
         raise EdgeEnhanceError(
             f"input {source.name!r} and output {sink.name!r} are two devices, whose clocks drift apart; "
@@ -192,9 +196,7 @@ def _sounddevice() -> ModuleType:
     try:
         import sounddevice
     except ImportError:
-        raise EdgeEnhanceError(
-            "sound devices need the package sounddevice: pip install 'edgeenhance[live]'"
-        ) from None
+        raise EdgeEnhanceError("sound devices need the package sounddevice: pip install 'edgeenhance[live]'") from None
     except OSError:
         raise EdgeEnhanceError(
             "sounddevice does not find PortAudio; install it, e.g. with: sudo apt-get install libportaudio2"

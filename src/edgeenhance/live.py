@@ -177,7 +177,8 @@ class LiveEnhancer:
         self._names = (input, output)
         ears = 2 if settings.get("ears") == "both" else 1
         self.card = devices.choose(input, output, self.channels, ears, sample_rate)
-        self.block, aligned = _block(block or self.card.period, self.card.rate, settings.get("profile", "assist"))
+        wanted = self.card.period if block is None else block
+        self.block, aligned = _block(wanted, self.card.rate, settings.get("profile", "assist"))
         self.enhancer = Enhancer(
             self.array, block=self.block if aligned else None, sample_rate=self.card.rate, **settings
         )
@@ -407,7 +408,9 @@ def _level(ceiling: float, agc: float | None, soft_start: float) -> dict[str, fl
     if not -60 <= ceiling <= 0:
         raise ValueError(f"got ceiling={ceiling!r}; pass dBFS from -60 to 0")
     if agc is not None and not -60 <= agc < ceiling:
-        raise ValueError(f"got agc={agc!r}; pass the level of speech in dBFS, from -60 to below the ceiling of {ceiling:g}")
+        raise ValueError(
+            f"got agc={agc!r}; pass the level of speech in dBFS, from -60 to below the ceiling of {ceiling:g}"
+        )
     if not 0 <= soft_start <= 60:
         raise ValueError(f"got soft_start={soft_start!r}; pass 0 to 60 s")
     target = 0.0 if agc is None else 10 ** (agc / 10)

@@ -21,8 +21,9 @@ KEYS = "space compare   up/down strength   left/right look   q quit"
 ESCAPES = {"\x1b[A": "up", "\x1b[B": "down", "\x1b[C": "right", "\x1b[D": "left", " ": "space", "q": "q", "\x03": "q"}
 
 
-def show(live: LiveEnhancer, seconds: float | None = None, out: TextIO = sys.stdout) -> None:
-    """Show what a started stream does, and obey keys, until q, Ctrl-C or so many seconds."""
+def show(live: LiveEnhancer, seconds: float | None = None, out: TextIO | None = None) -> None:
+    """Show what a started stream does, and obey keys, until q, Ctrl-C or so many seconds. out : standard output"""
+    out = out or sys.stdout
     end = time.monotonic() + seconds if seconds else float("inf")
     if out.isatty() and sys.stdin.isatty():
         _draw(live, end, out)

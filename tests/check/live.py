@@ -113,7 +113,9 @@ def latency() -> None:
                 heard = rig.play()
                 stated = live.latency
         measured = int(np.argmax(np.abs(heard[:, 0]))) - at
-        print(f"{rate} Hz, block {live.block}, JACK period {period}: {stated}; measured {1000 * measured / rate:.3f} ms")
+        print(
+            f"{rate} Hz, block {live.block}, JACK period {period}: {stated}; measured {1000 * measured / rate:.3f} ms"
+        )
         assert measured == round(stated.total * rate / 1000)
 
 
