@@ -173,7 +173,7 @@ def _live(args: argparse.Namespace) -> None:
     )  # fmt: skip
     settings = {name: getattr(args, name) for name in names}
     with LiveEnhancer(args.array, sample_rate=args.rate, **settings) as live:
-        print(f"{live.enhancer}, latency {live.latency}, limiter {args.ceiling:g} dBFS", flush=True)
+        print(f"{live.enhancer}, limiter {args.ceiling:g} dBFS", flush=True)
         try:
             show(live, args.seconds)
         except KeyboardInterrupt:  # the way to end it

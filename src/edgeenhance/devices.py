@@ -47,7 +47,7 @@ class Card:
     period: int | None = None
 
     def driver_ms(self, latency: tuple[float, float], block: int) -> float:
-        """What PortAudio and the driver add to collecting one block, ms. latency : of the stream, s, as PortAudio has it."""
+        """What PortAudio and the driver add to collecting one block, ms. latency : of the stream, s, PortAudio's."""
         if self.period is None:
             return 1000 * sum(latency)
         # JACK: PortAudio takes a period off both, below zero if need be, where it wraps around at 2^32 frames.

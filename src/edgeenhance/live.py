@@ -143,16 +143,18 @@ class LiveEnhancer:
             live.wait(60)
 
     array : preset name, TOML path or MicArray · input, output : part of a device's name, its number, or None for the
-    default; without `output` it is the input's device, if that has outputs · channels : card inputs of the microphones, from 1, in the
-    array's order; default 1, 2, ... · block : frames per callback; default: a hop · sample_rate : Hz of the card; default:
-    16000 if it has that, else 48000, 44100 ...
+    default; output None is the input's device, if that has outputs
+    channels : card inputs of the microphones, from 1, in the array's order; default 1, 2, ...
+    block : frames per callback; default: a hop, with JACK its period · sample_rate : of the card, Hz; default: 16000 if
+    it has that, else 48000, 44100 ...
     ceiling : dBFS that no output sample exceeds · agc : dBFS, the mean level that speech is slowly brought to, or None
     soft_start : seconds in which the sound fades in · record : folder for recordings of microphones and ears, or None
-    stats : file that gets a line of JSON every 10 s, or None · settings : of `Enhancer` (profile, model, look, ears, ...)
+    stats : file that gets a line of JSON every 10 s, or None
+    settings : of `Enhancer` (profile, model, look, ears, ...)
 
     Where the enhancer fails or is too slow, the reference microphone is heard instead, just as late, and the enhancer
-    gets another chance later. A device that vanishes is waited for. Raises EdgeEnhanceError for devices that do not fit,
-    ValueError and TypeError for wrong arguments.
+    gets another chance later. A device that vanishes is waited for. Raises EdgeEnhanceError for devices that do not
+    fit, ValueError and TypeError for wrong arguments.
     """
 
     def __init__(
@@ -397,8 +399,8 @@ def _channels(channels: Sequence[int] | None, array: MicArray) -> tuple[int, ...
     chosen = tuple(channels) if channels is not None else tuple(range(1, array.mics + 1))
     if len(chosen) != array.mics or len(set(chosen)) < len(chosen) or min(chosen) < 1:
         raise ValueError(
-            f"got channels {list(chosen)}; array {array.name!r} takes {array.mics} different ones, counted from 1, in the "
-            "array's order"
+            f"got channels {list(chosen)}; array {array.name!r} takes {array.mics} different ones, counted from 1, in "
+            "its order"
         )
     return chosen
 

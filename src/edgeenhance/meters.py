@@ -20,7 +20,8 @@ SILENCE = 1e-12  # mean square below which there is nothing to compare
 class Meters:
     """Figures of the last seconds; None where there was nothing to measure.
 
-    input, output, input_peak, output_peak : dBFS; a full-scale square wave is 0 · clipped : share of blocks at full scale
+    input, output, input_peak, output_peak : dBFS, a full-scale square wave is 0
+    clipped : share of blocks with input at full scale
     noise_reduction : dB in pauses · snr_in, snr_out : dB, loud frames over pauses, before and after
     us_p50, us_p95, us_max : microseconds per block · load : mean share of the time that there is
     """

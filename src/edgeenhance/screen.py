@@ -44,6 +44,7 @@ def _draw(live: LiveEnhancer, end: float, out: TextIO) -> None:
 
 
 def _print_lines(live: LiveEnhancer, end: float, out: TextIO) -> None:
+    print(f"latency {live.latency}", file=out, flush=True)
     while time.monotonic() < end:
         live.wait(min(LINE_SECONDS, end - time.monotonic()))
         print(line(live), file=out, flush=True)
@@ -82,7 +83,8 @@ def summary(live: LiveEnhancer) -> str:
     meters, status = live.meters, live.status
     return (
         f"{_clock(status.seconds)} on {live.card.input.name!r}: {status.xruns} xruns, {status.faults} faults, "
-        f"{status.reconnects} reconnects, {status.bad_frames} bad frames, {status.dropped} frames missing in recordings; "
+        f"{status.reconnects} reconnects, {status.bad_frames} bad frames, "
+        f"{status.dropped} frames missing in recordings; "
         f"{_microseconds(meters)} µs per block (p50/p95/max), load {100 * meters.load:.1f} %, "
         f"noise {_signed(meters.noise_reduction)} dB less"
     )

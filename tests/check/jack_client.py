@@ -4,7 +4,8 @@ usage: python jack_client.py NAME EARS PLAY.npy RECORD.npy   PLAY (n, mics), REC
 
 Its output ports are the microphones, its input ports the ears. Prints "ready", and then obeys lines on standard input:
 "play N freewheel" plays the array N times, as fast as the machine goes, "play N realtime" at the speed of sound; each
-answers "done" once RECORD is written. Ears hear a JACK period late: the card's output follows its input.
+answers "done" once RECORD, all that was heard, is written. Ears hear a JACK period late: the card's output follows its
+input.
 """
 
 import sys
@@ -17,7 +18,7 @@ import numpy as np
 class Ears:
     def __init__(self, name: str, ears: int, x: np.ndarray) -> None:
         self.x, self.at, self.end = x, 0, 0
-        self.y = np.zeros((len(x), ears), np.float32)
+        self.y = np.zeros((0, ears), np.float32)
         self.done = threading.Event()
         self.client = jack.Client(name, no_start_server=True)
         self.client.set_process_callback(self.process)
@@ -33,7 +34,7 @@ class Ears:
         if not playing:
             return
         for port, samples in zip(self.ears, self.y.T):
-            samples[at : at + frames] = port.get_array()
+            samples[self.at : self.at + frames] = port.get_array()
         self.at += frames
         if self.at >= self.end:
             self.done.set()
@@ -42,7 +43,8 @@ class Ears:
         self.done.clear()
         if freewheel:
             self.client.set_freewheel(True)
-        self.at, self.end = 0, times * len(self.x)
+        self.y = np.zeros((times * len(self.x), self.y.shape[1]), np.float32)
+        self.at, self.end = 0, len(self.y)
         self.done.wait()
         if freewheel:
             self.client.set_freewheel(False)

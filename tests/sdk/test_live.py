@@ -157,14 +157,13 @@ def test_nothing_is_louder_than_the_ceiling(start, rng, strength):
 def test_agc_brings_speech_slowly_to_its_level(start, rng, level):
     _, sound = start(agc=-30, ceiling=0, strength=0)
     x = noise(rng, 40, 1, level=level)
-    x[np.sin(2 * np.pi * 1.5 * np.arange(len(x)) / 16000) < 0] *= 0.01  # pauses
+    speech = np.sin(2 * np.pi * 1.5 * np.arange(len(x)) / 16000) > 0
+    x[~speech] *= 0.01
     y = sound.feed(x)[64:, 0]
-    gain = 20 * np.log10(
-        [np.sqrt(np.mean(y[i : i + 16000] ** 2) / np.mean(x[i : i + 16000] ** 2)) for i in range(0, 38 * 16000, 16000)]
-    )  # noqa: E501
+    seconds = [slice(at, at + 16000) for at in range(0, 39 * 16000, 16000)]
+    gain = [level_db(y[second], x[second]) for second in seconds]
     assert np.abs(np.diff(gain)).max() <= 3.2
-    loud = y[-32000:][x[-32000 - 64 : -64, 0] ** 2 > 0.05 * level**2]
-    assert 10 * np.log10(np.mean(loud**2)) == pytest.approx(-30, abs=2)
+    assert 10 * np.log10(np.mean(y[seconds[-1]][speech[seconds[-1]]] ** 2)) == pytest.approx(-30, abs=1)
 
 
 def test_without_agc_the_gain_stays(start, rng):
@@ -341,7 +340,7 @@ def test_stats_are_lines_of_json(start, rng, tmp_path, monkeypatch):
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert lines[0] == {"before": 1}
     assert lines[-1]["input"] == pytest.approx(-30.5, abs=0.5) and lines[-1]["state"] == "enhancing"
-    names = "time device seconds xruns faults fault noise_reduction snr_in snr_out us_p95 load clipped dead_mics look strength"
+    names = "time device seconds xruns faults fault noise_reduction snr_in snr_out us_p95 load clipped dead_mics look"
     assert set(names.split()) <= lines[-1].keys()
 
 
@@ -470,7 +469,7 @@ def test_the_first_rate_that_the_card_takes_is_used(portaudio):
     [
         (("seeed", "alc", [1], 1), "two devices, whose clocks drift apart; use one device for both"),
         (("usb array", None, [1], 1), "two devices"),
-        (("seeed", None, [5], 1), "channel 5 is asked for; 'seeed-4mic.* offers 4 inputs and 2 outputs at 16000, 48000 Hz"),
+        (("seeed", None, [5], 1), "channel 5 is asked for; 'seeed.* offers 4 inputs and 2 outputs at 16000, 48000 Hz"),
         (("rig", None, [1], 2), "two ears need two outputs"),
         (("alc", None, [1], 1, 16000), "does not run at 16000 Hz; it offers 2 inputs and 2 outputs at 44100, 48000 Hz"),
     ],
