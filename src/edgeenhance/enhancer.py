@@ -213,7 +213,7 @@ class Enhancer:
 
     @property
     def memory(self) -> int:
-        """Bytes that chain and native network keep in C; the model itself and Python's part are not counted."""
+        """Bytes that chain and native network keep in C; model, tables and Python's part are not counted."""
         return self._chain.memory + getattr(self._mask, "memory", 0)
 
     @property
