@@ -36,11 +36,12 @@
 #define SPEECH_FALL_SECONDS 4.0
 #define SHORT_SECONDS 0.012
 #define ONE_Q15 32767
+#define STATUS_WORDS (sizeof(ee_status) / sizeof(uint32_t))
 
 /* A status that is copied word by word, while another thread may read it. */
 typedef union {
     ee_status status;
-    uint32_t words[sizeof(ee_status) / sizeof(uint32_t)];
+    uint32_t words[STATUS_WORDS];
 } snapshot;
 
 struct ee_enhancer {
@@ -77,7 +78,7 @@ struct ee_enhancer {
     float next_strength, next_cues;
     int next_bypass;
     snapshot published[2];
-    uint32_t edition;                              /* published[edition % 2] is valid, the other one may be in the making */
+    uint32_t edition;                              /* published[edition % 2] is valid, the other in the making */
     /* meters */
     float *mic_power;
     float meter;
@@ -330,12 +331,12 @@ static void publish(ee_enhancer *e)
     uint32_t edition = e->edition + 1;
     snapshot now = {e->status};
     snapshot *slot = &e->published[edition % 2];
-    for (size_t i = 0; i < sizeof now.words / sizeof now.words[0]; i++) EE_ATOMIC_STORE(&slot->words[i], &now.words[i]);
+    for (size_t i = 0; i < STATUS_WORDS; i++) EE_ATOMIC_STORE(&slot->words[i], &now.words[i]);
     EE_ATOMIC_STORE(&e->edition, &edition);
 }
 
-/* An edition is overwritten two editions later. So an interrupt reads at once; a thread reads again where a hop has ended
- * meanwhile. */
+/* An edition is overwritten two editions later. So an interrupt reads at once, and a thread reads again where a hop has
+ * ended meanwhile. */
 int ee_enhancer_status(const ee_enhancer *e, ee_status *status)
 {
     snapshot read;
@@ -344,7 +345,7 @@ int ee_enhancer_status(const ee_enhancer *e, ee_status *status)
     do {
         EE_ATOMIC_LOAD(&e->edition, &before);
         const snapshot *slot = &e->published[before % 2];
-        for (size_t i = 0; i < sizeof read.words / sizeof read.words[0]; i++) EE_ATOMIC_LOAD(&slot->words[i], &read.words[i]);
+        for (size_t i = 0; i < STATUS_WORDS; i++) EE_ATOMIC_LOAD(&slot->words[i], &read.words[i]);
         EE_ATOMIC_LOAD(&e->edition, &after);
     } while (after != before);
     if (ee_enhancer_pending(e)) read.status.look_steps = 0; /* steps from the direction set */

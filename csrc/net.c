@@ -12,9 +12,17 @@
 #if defined(__ARM_FEATURE_MVE) /* Cortex-M55 */
 #include <arm_mve.h>
 #define EE_HELIUM 1
-#elif defined(__ARM_FEATURE_DSP) && !defined(__ARM_NEON) /* Cortex-M4, M7, M33 */
+#define COMPILED_FOR "helium"
+#elif defined(__ARM_NEON)
+#define COMPILED_FOR "neon"
+#elif defined(__ARM_FEATURE_DSP) /* Cortex-M4, M7, M33 */
 #include <arm_acle.h>
 #define EE_DSP 1
+#define COMPILED_FOR "dsp"
+#elif defined(__SSE2__)
+#define COMPILED_FOR "sse2"
+#else
+#define COMPILED_FOR "scalar"
 #endif
 
 #define VERSION 1
@@ -294,6 +302,10 @@ void ee_net_describe(const ee_net *net, ee_net_facts *facts)
     facts->bands = (int)p->bands;
     facts->signals = (int)p->signals;
     facts->centers = (const int16_t *)(const void *)(net->program + p->centers);
+    facts->simd = COMPILED_FOR;
+#ifdef HAS_AVX2
+    if (net->run == run_avx2) facts->simd = "avx2";
+#endif
 }
 
 /* ---- a hop ---- */

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from .._text import table
 from ..arrays import MicArray
 from ..bands import SIGNALS
 from ..beamform import mvdr_weights, prior, relative_steering
+from ..bench import durations, noise
 from ..enhancer import Enhancer
 from ..errors import EdgeEnhanceError
 from ..kernel import ffi, lib, pointer
@@ -36,18 +36,13 @@ Subject = Callable[[], object]
 
 def medians(subjects: dict[str, Subject], rounds: int = ROUNDS) -> dict[str, float]:
     """Median run time of each subject in µs per 10 ms of audio; every subject stands for `SECONDS` of it."""
-    times: dict[str, list[float]] = {name: [] for name in subjects}
-    for _ in range(rounds + 1):
-        for name, subject in subjects.items():
-            start = time.perf_counter()
-            subject()
-            times[name].append(time.perf_counter() - start)
-    return {name: 1e6 * float(np.median(seconds[1:])) / (100 * SECONDS) for name, seconds in times.items()}
+    seconds = durations(list(subjects.values()) * (rounds + 1)).reshape(rounds + 1, -1)
+    return {name: 1e4 * float(m) / SECONDS for name, m in zip(subjects, np.median(seconds[1:], axis=0))}
 
 
 def chain_subjects(array: MicArray, profile: Profile, model: str) -> dict[str, Subject]:
     """Chains that differ by one stage, from the fixed beam to everything hop by hop."""
-    x = _noise(profile, array.mics)
+    x = noise(profile, array.mics, SECONDS)
     settings: dict[str, Any] = {"profile": profile.name}
     subjects = {
         "fixed beam": _whole(Enhancer(array, beamformer="superdirective", model="none", **settings), x),
@@ -80,7 +75,7 @@ def reference_subjects(array: MicArray, profile: Profile, peers: str | None) -> 
         subjects["numpy solve"] = _numpy_solve(array, profile)
     if peers:
         dtln = Dtln(peers)
-        hops = _noise(profile, 1).reshape(-1, dtln.hop)
+        hops = noise(profile, 1, SECONDS).reshape(-1, dtln.hop)
         subjects["dtln"] = lambda: [dtln.step(hop) for hop in hops]
     return subjects
 
@@ -132,12 +127,6 @@ def report(us: dict[str, float], array: MicArray, profile: Profile) -> str:
 
 
 # ---- subjects ----
-
-
-def _noise(profile: Profile, channels: int) -> np.ndarray:
-    """A second of noise, whole hops: (n, channels) float32."""
-    hops = int(SECONDS * profile.sample_rate) // profile.hop
-    return 0.1 * np.random.default_rng(0).standard_normal((hops * profile.hop, channels)).astype(np.float32)
 
 
 def _whole(enhancer: Enhancer, x: np.ndarray) -> Subject:

@@ -1,6 +1,5 @@
 """Other people's enhancers on one microphone, to measure ourselves against.
 
-log_mmse   the classical one, written here from the papers
 Dtln       the quantized DTLN network, two .tflite files
 Gtcrn      the GTCRN network, gtcrn_stream.onnx
 
@@ -18,51 +17,6 @@ import numpy as np
 from edgeenhance.errors import EdgeEnhanceError
 
 SAMPLE_RATE = 16000
-
-
-def log_mmse(x: np.ndarray, window: int = 512, smoothing: float = 0.98, floor_db: float = -25.0) -> np.ndarray:
-    """Log-spectral amplitude estimator with decision-directed a-priori SNR; no delay.
-
-    x : (n,) noisy, 16 kHz · window : samples, square-root Hann, half overlapped · smoothing : of the a-priori SNR
-    floor_db : least a-priori SNR -> (n,) float32
-    Source: Ephraim & Malah 1985, eq. 20 (gain) and Ephraim & Malah 1984, eq. 51 (decision-directed SNR).
-    """
-    from scipy.special import exp1
-
-    X = _stft(np.asarray(x, dtype=np.float64), window)
-    power = np.abs(X) ** 2 + 1e-20
-    noise = noise_power(power)
-    previous = np.zeros(power.shape[1])  # |S|^2 of the frame before
-    Y = np.empty_like(X)
-    for t in range(len(X)):
-        posterior = np.minimum(power[t] / noise[t], 1e4)
-        prior = smoothing * previous / noise[t] + (1 - smoothing) * np.maximum(posterior - 1, 0)
-        prior = np.maximum(prior, 10 ** (floor_db / 10))
-        wiener = prior / (1 + prior)
-        Y[t] = X[t] * np.minimum(wiener * np.exp(0.5 * exp1(np.maximum(wiener * posterior, 1e-10))), 1.0)
-        previous = np.abs(Y[t]) ** 2
-    return _istft(Y, window, len(x)).astype(np.float32)
-
-
-def noise_power(power: np.ndarray) -> np.ndarray:
-    """Unbiased noise power tracking by speech presence probability.
-
-    power : (T, F) noisy periodogram, 16 ms apart; the first five frames start the estimate -> (T, F)
-    Source: Gerkmann & Hendriks 2012, "Unbiased MMSE-based noise power estimation with low complexity and low tracking
-    delay", algorithm 1, constants as there.
-    """
-    presence_snr = 10**1.5
-    noise = power[:5].mean(axis=0)
-    presence = np.zeros(power.shape[1])
-    track = np.empty_like(power)
-    for t, frame in enumerate(power):
-        absent = (1 + presence_snr) * np.exp(-np.minimum(frame / noise, 200) * presence_snr / (1 + presence_snr))
-        probability = 1 / (1 + absent)
-        presence = 0.9 * presence + 0.1 * probability
-        probability = np.where(presence > 0.99, np.minimum(probability, 0.99), probability)  # keep from stagnation
-        noise = 0.8 * noise + 0.2 * (probability * noise + (1 - probability) * frame)
-        track[t] = noise
-    return track
 
 
 class Dtln:
@@ -188,26 +142,3 @@ class _Interpreter:
         self._tflite.invoke()
         self._memory = self._tflite.get_tensor(self._next)
         return self._tflite.get_tensor(self._result)
-
-
-def _stft(x: np.ndarray, window: int) -> np.ndarray:
-    """Square-root Hann, half overlap, half a window of zeros in front: (n,) -> (T, F)."""
-    hop = window // 2
-    frames = -(-len(x) // hop) + 1
-    padded = np.zeros((frames + 1) * hop)
-    padded[hop : hop + len(x)] = x
-    index = np.arange(window) + hop * np.arange(frames)[:, None]
-    return np.fft.rfft(padded[index] * _root_hann(window))
-
-
-def _istft(X: np.ndarray, window: int, n: int) -> np.ndarray:
-    hop = window // 2
-    frames = np.fft.irfft(X) * _root_hann(window)
-    y = np.zeros((len(X) + 1) * hop)
-    for t, frame in enumerate(frames):
-        y[t * hop : t * hop + window] += frame
-    return y[hop : hop + n]
-
-
-def _root_hann(window: int) -> np.ndarray:
-    return np.sin(np.pi * (np.arange(window) + 0.5) / window)

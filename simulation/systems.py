@@ -1,7 +1,8 @@
 """The systems of the quality benchmark, by name: what goes from a scene's microphones to one enhanced signal.
 
     noisy                     the reference microphone as it is
-    PEER                      log-mmse, dtln or gtcrn on the reference microphone (see `peers`)
+    METHOD                    a classical suppressor, e.g. log-mmse (see `classical`), on the reference microphone
+    PEER                      dtln or gtcrn on the reference microphone (see `peers`)
     BEAMFORMER                e.g. superdirective: the beam alone
     BEAMFORMER+PEER           e.g. superdirective+gtcrn: the peer behind our beam, their delays add up
     BEAMFORMER+MODEL          e.g. mvdr+assist-m: the chain, in the model's own profile; none+MODEL is the network on
@@ -10,7 +11,7 @@
                               without a suffix a model is its 16x8 file
     BEAMFORMER+MODEL@litert   the same model in LiteRT instead of the C engine
 
-MODEL is a zoo name or the path of a .tflite file; the precisions are those of zoo models.
+MODEL is a zoo name, the path of a .tflite file or a METHOD; the precisions are those of zoo models.
 """
 
 from __future__ import annotations
@@ -24,14 +25,15 @@ from pathlib import Path
 import numpy as np
 
 from ..beamform import beamformer
+from ..classical import METHODS, suppress
 from ..enhancer import BACKENDS, enhance
 from ..errors import EdgeEnhanceError
 from ..masknet import find_model, read_model, zoo_path
-from .peers import NETWORKS, log_mmse
+from .peers import NETWORKS
 from .scene import Scene
 
 SAMPLE_RATE = 16000
-PEERS = ("log-mmse", *NETWORKS)
+PEERS = tuple(NETWORKS)
 PRECISIONS = ("float", "int8")  # besides 16x8, which has no suffix
 
 Peer = Callable[[np.ndarray], np.ndarray]
@@ -49,7 +51,7 @@ def system(
     if name == "noisy":
         return _reference
     beam, model = beam_and_model(name)
-    if beam in PEERS:
+    if beam in (*METHODS, *PEERS):
         return partial(_peer, _load_peer(beam, peers))
     if model in PEERS:
         return partial(_beam_then_peer, beam, _load_peer(model, peers))
@@ -59,12 +61,12 @@ def system(
 def check_system(name: str) -> None:
     """ValueError or EdgeEnhanceError for a name that is none; files of peers are looked for when they are used."""
     beam, model = beam_and_model(name)
-    if name == "noisy" or (beam in PEERS and model == "none"):
+    if name == "noisy" or (beam in (*METHODS, *PEERS) and model == "none"):
         return
     beamformer(beam)
     if backend_of(name) not in BACKENDS:
         raise ValueError(f"system {name}: backends are {', '.join(BACKENDS)}")
-    if model not in ("none", *PEERS):
+    if model not in ("none", *METHODS, *PEERS):
         find_model(model_and_precision(model)[0] if model.endswith(":float") else model)
 
 
@@ -88,7 +90,7 @@ def model_and_precision(model: str) -> tuple[str, str]:
 def model_file(model: str, floats: str | os.PathLike[str] | None = None) -> str:
     """The file to load for a model with its precision, or "none"."""
     name, precision = model_and_precision(model)
-    if name == "none":
+    if name in ("none", *METHODS):
         return name
     if precision != "float":
         return str(find_model(model))
@@ -127,8 +129,8 @@ def chain(beam: str, model: str, mix: np.ndarray, scene: Scene, look: float, bac
 
 @lru_cache(maxsize=64)
 def profile_of(model: str) -> str:
-    """Name of the profile a model file was trained for; "assist" without a model."""
-    return "assist" if model == "none" else read_model(find_model(model))[1]["profile"]
+    """Name of the profile a model file was trained for; "assist" without one."""
+    return "assist" if model in ("none", *METHODS) else read_model(find_model(model))[1]["profile"]
 
 
 def ear(scene: Scene) -> str:
@@ -138,8 +140,8 @@ def ear(scene: Scene) -> str:
 
 @lru_cache(maxsize=8)
 def _load_peer(name: str, folder: str | os.PathLike[str] | None) -> Peer:
-    if name == "log-mmse":
-        return log_mmse
+    if name in METHODS:
+        return partial(suppress, sample_rate=SAMPLE_RATE, method=name)
     if folder is None:
         raise ValueError(f"system {name} needs --peers DIR, the folder of its files")
     return NETWORKS[name](folder)

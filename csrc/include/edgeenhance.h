@@ -124,6 +124,7 @@ typedef struct ee_net ee_net;
 typedef struct {
     int sample_rate, analysis, synthesis, bands, signals;  /* Hz, samples; reads the first `signals` of the features */
     const int16_t *centers;                                /* [bands], in the program: for ee_config */
+    const char *simd;  /* what it runs on here: "avx2" if the processor has it, else what the compiler could use */
 } ee_net_facts;
 size_t ee_net_size(const void *program, size_t bytes);  /* 0: not a program that this version can run */
 int ee_net_init(ee_net **out, void *memory, size_t size, const void *program, size_t bytes);
@@ -137,8 +138,8 @@ int ee_net_step(void *net, const int16_t *features, int16_t *gains);
 #define EE_BEAM_FIXED 0  /* beam->weights as they are */
 #define EE_BEAM_MVDR 1   /* adaptive: noise covariance driven by the mask of the hop before */
 
-/* Tables for one look direction; see "array data" above. They are not copied: tables stay where they are, unchanged, as
- * long as the enhancer looks there; so may those in flash. */
+/* Tables for one look direction; see "array data" above. They are read where they lie, for one in flash, so they must stay
+ * there unchanged as long as the enhancer looks in that direction. */
 typedef struct {
     const float *weights;   /* [mics][2][bins] fixed beam with w^H d = 1 at ear 0's reference; also where MVDR starts */
     const float *noise;     /* [mics][2][bins] noise reference, null on the talker; NULL with one microphone */
@@ -190,8 +191,7 @@ int ee_enhancer_set_strength(ee_enhancer *enhancer, float strength);
 int ee_enhancer_set_cues(ee_enhancer *enhancer, float cues);
 /* Bypass fades over to the delayed reference microphones, as they came in, while the chain goes on to adapt. */
 int ee_enhancer_set_bypass(ee_enhancer *enhancer, int bypass);
-/* *beam is read with the next hop, its tables from then on. Earlier beams are in use until `pending` is 0; then only the
- * last one is. */
+/* Beams set before (*beam and its tables) may be in use until `pending` is 0; then only the last one is. */
 int ee_enhancer_set_beam(ee_enhancer *enhancer, const ee_beam *beam);
 int ee_enhancer_pending(const ee_enhancer *enhancer);  /* 1 from set_beam until the next hop */
 

@@ -13,6 +13,8 @@ from .profiles import Profile
 
 SIGNALS = lib.EE_SIGNALS  # beam, noise reference, delay-and-sum beam, mean microphone
 FEATURE_FLOOR = 2.0**-60  # power added before the logarithm: -180 dB
+FEATURE_OCTAVES = 16 / 32768  # of power, per Q15 step
+RISE_SECONDS, FALL_SECONDS = 0.5, 4.0  # time constants of the level (csrc/bands.c)
 
 
 def band_centers(bands: int, profile: Profile) -> np.ndarray:
@@ -89,7 +91,7 @@ def features_reference(hop_seconds: float, beam: np.ndarray, *others: np.ndarray
 
     beam, others : (hops, bands) band powers, as for `Features.update`
     """
-    rise, fall = 1 - np.exp(-hop_seconds / 0.5), 1 - np.exp(-hop_seconds / 4.0)
+    rise, fall = 1 - np.exp(-hop_seconds / RISE_SECONDS), 1 - np.exp(-hop_seconds / FALL_SECONDS)
     log_beam = np.log2(beam + FEATURE_FLOOR)
     mean = log_beam.mean(1)
     level = np.empty(len(mean))
@@ -99,5 +101,5 @@ def features_reference(hop_seconds: float, beam: np.ndarray, *others: np.ndarray
         level[hop] = current
     logs = [log_beam, *(np.log2(power + FEATURE_FLOOR) for power in others)]
     logs += [np.full_like(log_beam, -np.inf)] * (SIGNALS - len(logs))
-    scaled = (np.concatenate(logs, 1) - level[:, None]) * (32768 / 16)
+    scaled = (np.concatenate(logs, 1) - level[:, None]) / FEATURE_OCTAVES
     return np.rint(np.clip(scaled, -32768, 32767))

@@ -67,7 +67,7 @@ class Chain:
     references : reference microphone of each ear, one or two · tables : of `beamform.design` · centers : of the bands
     mask : called once per hop, or None for the beam alone · aligned : blocks are whole hops, at one hop less delay
     ceiling : the largest sample that comes out, full scale 1; 0 for no limiter
-    state : the kernel's pointer, for its setters · config : its ee_config
+    state : the kernel's pointer, for its setters · memory : its bytes · config : its ee_config
     """
 
     def __init__(
@@ -97,6 +97,7 @@ class Chain:
         size = lib.ee_enhancer_size(config)
         if not size:
             raise EdgeEnhanceError("the kernel refused the configuration; array, profile and model do not fit together")
+        self.memory: int = size
         self._memory, start = aligned_memory(size)
         out, first = ffi.new("ee_enhancer **"), _kernel_beam(tables)
         check(lib.ee_enhancer_init(out, start, size, config, first[0]))

@@ -1,12 +1,14 @@
 """The command `edgeenhance`: every subcommand is one function below, and prints to standard output.
 
-Exit codes: 0 done, 1 a gate was missed, 2 bad input (one sentence on standard error), 130 interrupted. Output files are
-written whole or not at all. Packages that a subcommand needs beyond the device SDK are imported when it runs.
+Exit codes: 0 done, 1 a gate was missed or the doctor found something wrong, 2 bad input (one sentence on standard
+error), 130 interrupted. Output files are written whole or not at all. Packages that a subcommand needs beyond the
+device SDK are imported when it runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import signal
@@ -20,13 +22,16 @@ from typing import Any
 
 import numpy as np
 
+from . import machine
 from ._files import atomic_path
 from ._text import table
 from .arrays import MicArray, preset_names
 from .beamform import BEAMFORMERS, beamformer, directivity_index
+from .classical import METHODS
 from .errors import EdgeEnhanceError
 from .kernel import lib
 from .profiles import PROFILES
+from .streams import FORMATS, pipe
 
 EXTRAS = {  # package to import -> extra that brings it
     "soundfile": "files",
@@ -75,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
         _add_arrays,
         _add_models,
         _add_info,
+        _add_bench,
+        _add_doctor,
         _add_train,
         _add_quantize,
         _add_compile,
@@ -91,21 +98,27 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_enhance(commands: Any) -> None:
-    p = commands.add_parser("enhance", help="clean the speech in a recording")
-    p.add_argument("input", metavar="IN.wav")
-    p.add_argument("-o", "--output", required=True, metavar="OUT.wav")
+    p = commands.add_parser("enhance", help="clean the speech in a recording, or in raw PCM from a pipe: - -o -")
+    p.add_argument("input", metavar="IN.wav|-", help="sound file, or - for raw PCM on standard input")
+    p.add_argument("-o", "--output", required=True, metavar="OUT.wav|-", help="- for raw PCM on standard output")
     p.add_argument("--array", metavar="NAME|FILE.toml", help="where the recording is from; default for 1 channel: mono")
     _add_settings(p)
     p.add_argument("--backend", default="native", metavar="NAME", help="what runs the model: native (default), litert")
     p.add_argument("--look", type=float, default=0.0, metavar="DEG", help="talker's direction; 0 front, 90 left")
-    p.add_argument("--channels", type=_channels, metavar="1,3,2,4", help="file channels in the array's order")
+    p.add_argument("--channels", type=_channels, metavar="1,3,2,4", help="the input's channels in the array's order")
+    raw = p.add_argument_group("raw PCM, little-endian, interleaved: edgeenhance enhance - -o -")
+    raw.add_argument("--format", choices=FORMATS, help="of input and output (default: float32, full scale 1)")
+    raw.add_argument("--rate", type=_positive, metavar="HZ", help="of input and output (default: 16000)")
+    raw.add_argument(
+        "--channels-in", type=_positive, metavar="N", help="of the input (default: the array's microphones)"
+    )
     p.set_defaults(run=_enhance)
 
 
 def _add_settings(p: argparse.ArgumentParser, ceiling: float | None = None) -> None:
     p.add_argument("--profile", default="assist", metavar="NAME", help=f"{' or '.join(PROFILES)} (default: assist)")
     p.add_argument("--beamformer", default="mvdr", metavar="NAME", help=f"{', '.join(BEAMFORMERS)} (default: mvdr)")
-    p.add_argument("--model", default="default", metavar="NAME|FILE", help="or none (default: the profile's own)")
+    p.add_argument("--model", default="default", metavar="NAME|FILE", help=f"or none, {', '.join(METHODS)}")
     p.add_argument("--strength", type=float, default=1.0, metavar="S", help="0 (input) to 1 (full enhancement)")
     p.add_argument("--ears", default="left", choices=("left", "right", "both"))
     p.add_argument("--cues", type=float, default=0.0, metavar="C", help="0 to 1: how much the noise keeps its place")
@@ -120,12 +133,36 @@ def _add_settings(p: argparse.ArgumentParser, ceiling: float | None = None) -> N
 
 
 def _enhance(args: argparse.Namespace) -> None:
-    from .files import enhance_file
-
     names = ("profile", "beamformer", "model", "backend", "look", "strength", "ears", "cues", "ceiling")
     settings = {name: getattr(args, name) for name in names}
+    if "-" in (args.input, args.output):
+        _enhance_pipe(args, settings)
+    else:
+        _enhance_file(args, settings)
+
+
+def _enhance_file(args: argparse.Namespace, settings: dict[str, Any]) -> None:
+    from .files import enhance_file
+
+    if args.format or args.rate or args.channels_in:
+        raise ValueError("--format, --rate and --channels-in describe raw PCM (- -o -); a sound file says so itself")
     with _progress(Path(args.input).name, "frames") as progress:
         enhance_file(args.input, args.output, array=args.array, channels=args.channels, progress=progress, **settings)
+
+
+def _enhance_pipe(args: argparse.Namespace, settings: dict[str, Any]) -> None:
+    from .enhancer import Enhancer
+
+    source, sink = 0, 1  # standard input and output, past Python's buffers
+    if args.input != args.output:
+        raise ValueError("raw PCM goes from standard input to standard output: give - for both (docs/streams.md)")
+    if os.isatty(source) or os.isatty(sink):
+        raise ValueError("raw PCM needs a pipe or a file on both sides, not a terminal (docs/streams.md)")
+    enhancer = Enhancer(args.array or "mono", sample_rate=args.rate or 16000, **settings)
+    pipe(
+        source, sink, enhancer,
+        format=args.format or "float32", channels=args.channels, channels_in=args.channels_in,
+    )  # fmt: skip
 
 
 def _channels(text: str) -> list[int]:
@@ -364,11 +401,12 @@ def _save_figure(array: MicArray, path: str) -> None:
 
 
 def _add_models(commands: Any) -> None:
-    commands.add_parser("models", help="list the mask networks that come with the package").set_defaults(run=_models)
+    commands.add_parser("models", help="list the models there are").set_defaults(run=_models)
 
 
 def _models(args: argparse.Namespace) -> None:
     print(_model_list())
+    print(f"\nwithout a network: {', '.join(METHODS)} (classical), none (the beam alone)")
 
 
 def _model_list() -> str:
@@ -394,7 +432,7 @@ def _info(args: argparse.Namespace) -> None:
         ("NumPy", np.__version__),
         ("kernel", f"{lib.EE_VERSION_MAJOR}.{lib.EE_VERSION_MINOR}"),
         ("backends", _backends()),
-        ("CPU", f"{platform.machine()}, {os.cpu_count()} cores; {_cpu_features()}"),
+        ("CPU", f"{machine.cpu_name()}, {os.cpu_count()} cores; {' '.join(machine.cpu_features())}"),
         ("arrays", ", ".join(preset_names())),
     ]
     print(table(("", ""), facts, left=2).split("\n", 2)[2])
@@ -421,20 +459,64 @@ def _backends() -> str:
     return "native; litert: " + (runtime or "no TFLite runtime, pip install 'edgeenhance[litert]'")
 
 
-def _cpu_features() -> str:
-    """The SIMD extensions that matter here, from Linux's /proc/cpuinfo."""
-    wanted = "sse4_2 avx avx2 fma avx512f avx512_vnni neon asimd asimddp asimdhp sve i8mm".split()
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text().replace(":", " ").split())
-    except OSError:
-        return "features unknown (no /proc/cpuinfo)"
-    return " ".join(name for name in wanted if name in flags) or "no SIMD extension found"
-
-
 def _hertz(value: float) -> str:
     if np.isinf(value):
         return "-"
     return f"{value:.0f} Hz" if value < 1000 else f"{value / 1000:.3g} kHz"
+
+
+# ---- bench, doctor ----
+
+
+def _add_bench(commands: Any) -> None:
+    p = commands.add_parser("bench", help="what enhancement costs on this machine: models x backends x arrays")
+    p.add_argument("--model", type=_words, metavar="A,B,...", help="names or files, none: the beam (default: all)")
+    p.add_argument("--backend", type=_words, metavar="A,B", help="native, litert (default: what is installed)")
+    p.add_argument("--array", type=_words, metavar="A,B,...", help="names or files (default: all presets)")
+    p.add_argument("--seconds", type=_seconds, metavar="S", help="for each combination (default: 0.4)")
+    p.add_argument("--json", action="store_true", help="JSON instead of a Markdown table")
+    p.set_defaults(run=_bench)
+
+
+def _bench(args: argparse.Namespace) -> None:
+    from . import bench
+
+    if slow := machine.slow_governors():
+        sentence = f"the processor is governed by {', '.join(slow)}: its frequency follows the load, and figures differ"
+        warnings.warn(
+            f"{sentence} from run to run; until the next boot: {machine.GOVERN}", RuntimeWarning, stacklevel=1
+        )
+    todo = bench.combinations(args.model, args.backend, args.array)
+    with _line() as show:
+        costs = []
+        for number, (array, model, backend) in enumerate(todo, 1):
+            show(f"{number} of {len(todo)}: {array}, {model}, {backend}")
+            costs.append(bench.measure(array, model, backend, args.seconds or bench.SECONDS))
+    print(json.dumps(bench.as_json(costs), indent=2) if args.json else bench.report(costs))
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time from 0 to 3600 seconds")
+    return value
+
+
+def _add_doctor(commands: Any) -> None:
+    p = commands.add_parser("doctor", help="what works here, what does not, and what to do about it")
+    p.add_argument("--json", action="store_true", help="JSON instead of lines")
+    p.set_defaults(run=_doctor)
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from . import doctor
+
+    findings = doctor.examine()
+    print(json.dumps(doctor.as_json(findings), indent=2) if args.json else doctor.report(findings))
+    return 0 if doctor.works(findings) else 1
 
 
 # ---- train, quantize, compile, verify ----
@@ -651,6 +733,21 @@ def _terminated_cleanly() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _line() -> Iterator[Callable[[str], None]]:
+    """A line on the terminal that says what is being done; it goes away at the end."""
+    shown = sys.stderr.isatty()
+
+    def show(text: str) -> None:
+        if shown:
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield show
+    finally:
+        show("")
 
 
 @contextmanager

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from .arrays import MicArray
 from .bands import band_centers
 from .beamform import LOOK_STEP, Beamformer, BeamTables, beamformer, design
 from .chain import Chain, Mask
+from .classical import METHODS, ClassicalMask
 from .errors import EdgeEnhanceError
 from .kernel import check, lib
 from .masknet import MaskNet
@@ -23,10 +25,12 @@ from .nativenet import NativeNet
 from .profiles import Profile
 from .profiles import profile as profile_named
 from .resample import Ends, ratio
+from .streams import stream_async
 
 BACKENDS = {"native": NativeNet, "litert": MaskNet}  # what runs the mask network: the C engine, a TFLite runtime
 EARS = {"left": ("left",), "right": ("right",), "both": ("left", "right")}
 DEFAULT_MODELS = {"assist": "assist-m", "comm": "comm-m"}
+FALLBACK = "log-mmse"  # where no network fits: for a profile of one's own
 ABSURD = 1e6  # +120 dBFS: such samples are muted like NaN (csrc/internal.h)
 DEFAULT_BANDS = 64  # without a model: they carry the presence estimate that drives MVDR
 
@@ -134,6 +138,21 @@ class Enhancer:
         self._warn_of_dead_mics()
         return out[:, 0] if len(self.ears) == 1 else out
 
+    @overload
+    def stream(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]: ...
+    @overload
+    def stream(self, blocks: AsyncIterable[np.ndarray]) -> AsyncIterator[np.ndarray]: ...
+    def stream(self, blocks: Any) -> Any:
+        """Enhance blocks as they come: `for y in enhancer.stream(blocks)`, or `async for` over an async iterable.
+
+        blocks : as for `process`, one after the other · yields what `process` returns for each: n samples for n, the
+        stream `latency` samples late. State is kept, so a stream may go on in another call. The last `latency` samples
+        stay inside until more comes; as many zeros bring them out.
+        In asyncio a block is processed in place (`edgeenhance bench` says how long that takes), then other tasks have
+        their turn.
+        """
+        return stream_async(blocks, self) if hasattr(blocks, "__aiter__") else map(self.process, blocks)
+
     def _samples(self, x: np.ndarray) -> np.ndarray:
         x, mics = np.asarray(x), self.array.mics
         if x.dtype.kind != "f":
@@ -191,6 +210,11 @@ class Enhancer:
         """
         block = block or self.block or self.profile.hop * self.sample_rate / self.profile.sample_rate
         return 1000 * (self.latency + block) / self.sample_rate
+
+    @property
+    def memory(self) -> int:
+        """Bytes that chain and native network keep in C; model, tables and Python's part are not counted."""
+        return self._chain.memory + getattr(self._mask, "memory", 0)
 
     @property
     def look(self) -> float:
@@ -276,7 +300,7 @@ def enhance(x: np.ndarray, sample_rate: int, array: str | MicArray = "mono", **s
         warnings.warn(doubt, RuntimeWarning, stacklevel=2)
     tail = np.zeros((enhancer.latency, samples.shape[1]), np.float32)
     out = enhancer.process(np.concatenate([samples, tail]))[enhancer.latency :]
-    return clipped(_fit(resample(out, rate, sample_rate), len(x)), enhancer.ceiling)
+    return clipped(fit(resample(out, rate, sample_rate), len(x)), enhancer.ceiling)
 
 
 def resample(x: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
@@ -302,7 +326,7 @@ def clipped(y: np.ndarray, ceiling: float | None) -> np.ndarray:
     return np.clip(y, -most, most, out=y)
 
 
-def _fit(x: np.ndarray, n: int) -> np.ndarray:
+def fit(x: np.ndarray, n: int) -> np.ndarray:
     """x cut or padded with zeros to n samples: resampling there and back may round differently."""
     return np.concatenate([x[:n], np.zeros((n - len(x[:n]), *x.shape[1:]), x.dtype)])
 
@@ -343,10 +367,10 @@ def _load_mask(model: str | Mask | None, chosen: Profile, backend: str) -> Mask 
     if backend not in BACKENDS:
         raise ValueError(f"got backend={backend!r}; choose one of {', '.join(BACKENDS)}")
     if isinstance(model, str) and model == "default":
-        model = DEFAULT_MODELS[chosen.name]
+        model = DEFAULT_MODELS.get(chosen.name, FALLBACK)
     if model is None or (isinstance(model, str) and model == "none"):
         return None
-    mask = model if hasattr(model, "step") else BACKENDS[backend](model)
+    mask = _mask(model, chosen, backend)
     if mask.profile != chosen.name:
         raise EdgeEnhanceError(
             f"the model was trained for profile {mask.profile!r}, not {chosen.name!r}; "
@@ -354,6 +378,12 @@ def _load_mask(model: str | Mask | None, chosen: Profile, backend: str) -> Mask 
         )
     mask.reset()  # it may have served another stream
     return mask
+
+
+def _mask(model: str | Mask, chosen: Profile, backend: str) -> Mask:
+    if hasattr(model, "step"):
+        return model
+    return ClassicalMask(model, chosen) if model in METHODS else BACKENDS[backend](model)
 
 
 def _degrees(value: float) -> float:

@@ -22,9 +22,11 @@ import numpy as np
 
 from . import wiring
 from ._files import atomic_path
-from .arrays import MicArray, preset_names
+from .arrays import MicArray
+from .channels import array_of, picked_channels
 from .enhancer import Enhancer, clipped
 from .errors import EdgeEnhanceError
+from .streams import undelayed
 
 FORMATS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".w64": "W64", ".rf64": "RF64", ".aiff": "AIFF"}
 
@@ -54,9 +56,8 @@ def enhance_file(
     """
     format = _format(output)
     with atomic_path(output) as temporary, Reader(input) as reader:
-        picked = _picked(channels, reader)
-        array = MicArray.load(array) if array is not None else _only_array(len(picked))
-        _check_channels(array, picked, reader)
+        picked = picked_channels(channels, reader.channels, reader.path)
+        array = array_of(array, picked, reader.channels, reader.path)
         enhancer = Enhancer(array, **settings)
         for doubt in wiring.doubts(reader.peek(wiring.PROBE_SECONDS)[:, picked], reader.sample_rate, array, picked + 1):
             warnings.warn(f"{reader.path}: {doubt}", RecordingWarning, stacklevel=2)
@@ -160,7 +161,8 @@ def _pipeline(
     blocks = (x[:, picked] for x in _watched(reader, progress))
     if reader.sample_rate != rate:  # one NaN would spread over a resampler's whole filter
         blocks = (np.where(np.isfinite(x).all(axis=1, keepdims=True), x, 0) for x in blocks)
-    blocks = _enhanced(resampled(blocks, len(picked), reader.sample_rate, rate), enhancer)
+    blocks = resampled(blocks, len(picked), reader.sample_rate, rate)
+    blocks = undelayed(blocks, enhancer, beyond=enhancer.profile.hop)  # two resamplers may round to less
     written = 0
     for y in resampled(blocks, len(enhancer.ears), rate, reader.sample_rate):
         y = y[: reader.done - written] if written + len(y) > reader.done else y
@@ -173,59 +175,6 @@ def _watched(reader: Reader, progress: Callable[[int, int], None] | None) -> Ite
         yield x
         if progress is not None:
             progress(reader.done, max(reader.frames, reader.done))
-
-
-def _enhanced(blocks: Iterable[np.ndarray], enhancer: Enhancer) -> Iterator[np.ndarray]:
-    """Enhance a stream : its delay is cut from the start, and enough zeros fed at the end to make up for it."""
-    late = enhancer.latency
-    for x in _and_silence(blocks, enhancer.latency + enhancer.profile.hop):
-        y = enhancer.process(x)
-        cut = min(late, len(y))
-        late -= cut
-        yield y[cut:].reshape(-1, len(enhancer.ears))
-
-
-def _and_silence(blocks: Iterable[np.ndarray], frames: int) -> Iterator[np.ndarray]:
-    shape: tuple[int, ...] = ()
-    for x in blocks:
-        shape = x.shape[1:]
-        yield x
-    if shape:
-        yield np.zeros((frames, *shape), np.float32)
-
-
-def _picked(channels: Sequence[int] | None, reader: Reader) -> np.ndarray:
-    """0-based file channels in the array's order."""
-    if channels is None:
-        return np.arange(reader.channels)
-    wrong = [c for c in channels if not 1 <= c <= reader.channels]
-    if wrong or not channels:
-        raise ValueError(
-            f"channels {list(channels)}: {reader.path} has channels 1 to {reader.channels}; "
-            "name one per microphone, in the array's order"
-        )
-    if len(set(channels)) < len(channels):
-        raise ValueError(f"channels {list(channels)}: a channel is named twice; every microphone needs its own")
-    return np.asarray(channels) - 1
-
-
-def _only_array(channels: int) -> MicArray:
-    if channels == 1:
-        return MicArray.load("mono")
-    raise ValueError(f"the recording has {channels} channels: say which array it is from ({_arrays_with(channels)})")
-
-
-def _check_channels(array: MicArray, picked: np.ndarray, reader: Reader) -> None:
-    if len(picked) != array.mics:
-        raise ValueError(
-            f"array {array.name} has {array.mics} microphones, but {len(picked)} of the {reader.channels} channels of "
-            f"{reader.path} are used; pick {array.mics} channels, or another array ({_arrays_with(len(picked))})"
-        )
-
-
-def _arrays_with(mics: int) -> str:
-    names = [name for name in preset_names() if MicArray.load(name).mics == mics]
-    return f"presets with {mics}: {', '.join(names)}; or an array file" if names else "an array file is needed"
 
 
 def _report_bad_frames(reader: Reader, enhancer: Enhancer) -> None:

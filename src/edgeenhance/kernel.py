@@ -6,8 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from ._kernel import ffi, lib
 from .errors import EdgeEnhanceError
+
+try:
+    from ._kernel import ffi, lib
+except ImportError as error:
+    raise ImportError(
+        f"the compiled kernel of edgeenhance cannot be loaded ({error}); install it anew: "
+        "pip install --force-reinstall --no-deps edgeenhance"
+    ) from error
 
 __all__ = ["ffi", "lib", "aligned_memory", "check", "from_planar", "pointer", "to_planar"]
 

@@ -35,7 +35,7 @@ MAGIC = b"EDGEENH1"
 IDENTIFIER = b"TFL3"
 Q15 = 32768
 _LARGEST = 64 << 20  # bytes; a model for the edge is a thousand times smaller
-_RUNTIMES = ("ai_edge_litert", "tflite_runtime")
+RUNTIMES = ("ai_edge_litert", "tflite_runtime")
 
 
 class MaskNet:
@@ -209,11 +209,11 @@ def _check_tensors(tensors: dict[str, dict[str, Any]], sizes: dict[str, int], ki
 
 def runtime_name() -> str | None:
     """The installed TFLite runtime that `MaskNet` uses, None where there is none."""
-    return next((name for name in _RUNTIMES if importlib.util.find_spec(name)), None)
+    return next((name for name in RUNTIMES if importlib.util.find_spec(name)), None)
 
 
 def _runtime() -> ModuleType:
-    for name in _RUNTIMES:
+    for name in RUNTIMES:
         try:
             return importlib.import_module(f"{name}.interpreter")
         except ImportError:

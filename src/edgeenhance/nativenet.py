@@ -23,6 +23,7 @@ class NativeNet:
     name, profile : of the model · bands : gains per hop
     signals : that it reads, of the four in the features · centers : (bands,) int16 bins · metadata : dict
     program : bytes · memory : bytes of state that the C engine needs
+    simd : instructions that the C engine runs it on here: "avx2", "sse2", "neon", ..., "scalar"
     kernel_mask : the kernel's mask function and its `user`, called without Python
     """
 
@@ -49,7 +50,9 @@ class NativeNet:
         self._owner, memory = aligned_memory(self.memory)
         out = ffi.new("ee_net **")
         check(lib.ee_net_init(out, memory, self.memory, start, len(content)))
-        self._net = out[0]
+        self._net, facts = out[0], ffi.new("ee_net_facts *")
+        lib.ee_net_describe(self._net, facts)
+        self.simd: str = ffi.string(facts.simd).decode()
 
     @property
     def kernel_mask(self) -> tuple[Any, Any]:

@@ -72,7 +72,12 @@ static void test_gains_are_those_of_litert(void)
         ee_net_reset(net);
         CHECK("reset", hash_of_gains(net) == hash);
         ee_net_reset(net);
+#if defined(__x86_64__)
+        if (small->hash && __builtin_cpu_supports("avx2")) CHECK("AVX2 is used", !strcmp(facts.simd, "avx2"));
+#endif
         ee_net_vectorize(net, 0);
+        ee_net_describe(net, &facts);
+        CHECK("another name without vector instructions", strcmp(facts.simd, "avx2"));
         CHECK("the same without vector instructions", hash_of_gains(net) == hash);
         free(memory);
     }

@@ -232,7 +232,7 @@ def test_a_missing_file_a_folder_and_an_unknown_name_are_sentences(tmp_path):
 
 
 def test_without_a_runtime_the_sentence_says_what_to_install(path, monkeypatch):
-    monkeypatch.setattr(masknet, "_RUNTIMES", ("no_such_runtime",))
+    monkeypatch.setattr(masknet, "RUNTIMES", ("no_such_runtime",))
     assert runtime_name() is None
     with pytest.raises(EdgeEnhanceError, match='edgeenhance\\[litert\\].*backend="native"'):
         MaskNet(path)

@@ -8,8 +8,8 @@ pytest.importorskip("flatbuffers", reason="the extra `train` is not installed")
 
 from edgeenhance import Enhancer, enhance
 from edgeenhance.bands import SIGNALS
-from edgeenhance.cli import _cpu_features
 from edgeenhance.errors import EdgeEnhanceError
+from edgeenhance.machine import cpu_features
 from edgeenhance.masknet import MaskNet, zoo_names, zoo_path
 from edgeenhance.nativenet import NativeNet
 from edgeenhance.program import compile_model, write_program
@@ -19,7 +19,7 @@ ZOO = [f"{name}{variant}" for name in zoo_names() for variant in ("", ":int8")]
 ZOO = [name for name in ZOO if zoo_path(name).is_file()]
 # Without AVX2, LiteRT itself rounds the sums of matrix products otherwise.
 exact = pytest.mark.skipif(
-    "sse4_2" in _cpu_features() and "avx2" not in _cpu_features(),
+    "sse4_2" in cpu_features() and "avx2" not in cpu_features(),
     reason="LiteRT has other kernels for processors without AVX2",
 )
 

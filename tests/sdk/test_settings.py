@@ -182,22 +182,25 @@ def test_the_ceiling_holds_at_any_rate(rate):
 
 
 def test_another_thread_may_set_everything_while_one_processes():
-    x, enhancer, rng = noise(2), Enhancer(ARRAY, model="none", ears="both", ceiling=-20), np.random.default_rng(2)
+    x, enhancer, rng = noise(0.01), Enhancer(ARRAY, model="none", ears="both", ceiling=-20), np.random.default_rng(2)
     outputs, done = [], threading.Event()
 
     def process():
-        outputs.extend(enhancer.process(block) for block in np.split(x, 1000))
-        done.set()
+        while not done.is_set():
+            outputs.append(enhancer.process(x))
 
     thread = threading.Thread(target=process)
     thread.start()
-    while not done.is_set():
+    hops = 0
+    for _ in range(20):
         enhancer.look, enhancer.strength, enhancer.cues = rng.uniform(-180, 180), rng.uniform(), rng.uniform()
         enhancer.bypass = rng.uniform() < 0.5
-        assert enhancer.status.hops <= len(x) // 64 and len(enhancer._chain._beams) <= 1000
+        before, hops = hops, enhancer.status.hops
+        assert hops >= before
+    done.set()
     thread.join()
     y = np.concatenate(outputs)
-    assert len(y) == len(x) and np.abs(y).max() <= 0.1
+    assert enhancer.status.hops == len(y) // 64 > 0 and np.abs(y).max() <= np.float32(0.1)
 
 
 def test_tables_are_kept_as_long_as_the_kernel_may_read_them():
