@@ -36,6 +36,8 @@ test-c: | tools
 	./build/test_kernel
 	$(CC) $(CC_STRICT) $(SANITIZE) csrc/*.c tests/c/test_net.c -o build/test_net -lm
 	./build/test_net
+	$(CC) $(CC_STRICT) $(SANITIZE) csrc/*.c csrc/host/*.c tests/c/test_live.c -o build/test_live -lm -pthread
+	./build/test_live
 
 check: .stamps/dev $(INSTALLED)
 	bash .ci/check

@@ -14,7 +14,8 @@
 #include "live.h"
 
 #define FADE_SECONDS 0.02
-#define LOAD_SECONDS 0.25  /* the enhancer is overloaded where it takes longer over so much sound than that lasts */
+#define LOAD_SECONDS 0.25  /* the enhancer is overloaded where, over so much sound, */
+#define LOAD_LIMIT 0.9     /* it takes more than this share of the time */
 #define REST_SECONDS 1.0   /* after the first fault, */
 #define REST_LONGEST 60.0
 #define CALM_SECONDS 10.0  /* without a fault: the next one is the first again */
@@ -206,7 +207,7 @@ static int enhance(ee_live *v, int n)
     v->busy += now() - start;
     v->heard += (double)n / v->config.sample_rate;
     if (!code && !is_finite(v->y, n * v->config.ears)) code = EE_LIVE_NOT_FINITE;
-    int overload = !code && v->heard >= LOAD_SECONDS && v->busy > v->heard;
+    int overload = !code && v->heard >= LOAD_SECONDS && v->busy > LOAD_LIMIT * v->heard;
     if (v->heard >= LOAD_SECONDS) v->busy = v->heard = 0.0;
     if (code || overload) fault(v, code ? code : EE_LIVE_OVERLOAD);
     if (code) return 0;

@@ -166,10 +166,14 @@ def _enhance_pipe(args: argparse.Namespace, settings: dict[str, Any]) -> None:
 
 
 def _channels(text: str) -> list[int]:
-    try:
-        return [int(number) for number in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of channel numbers such as 1,3,2,4") from None
+    """1-4 or 1,3,2,4 or 1-2,5-6"""
+    channels: list[int] = []
+    for part in text.split(","):
+        ends = part.split("-")
+        if len(ends) > 2 or not all(end.isdigit() for end in ends):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a list of channel numbers such as 1-4 or 1,3,2,4")
+        channels += range(int(ends[0]), int(ends[-1]) + 1)
+    return channels
 
 
 # ---- live ----
@@ -183,7 +187,7 @@ def _add_live(commands: Any) -> None:
     p.add_argument("--array", default="mono", metavar="NAME|FILE.toml", help="what the microphones are (default: mono)")
     _add_settings(p, ceiling=-6.0)
     p.add_argument("--look", type=float, default=0.0, metavar="DEG", help="talker's direction; 0 front, 90 left")
-    p.add_argument("--channels", type=_channel_ranges, metavar="1-4", help="card inputs in the array's order")
+    p.add_argument("--channels", type=_channels, metavar="1-4|1,3,2,4", help="card inputs in the array's order")
     p.add_argument("--block", type=_positive, metavar="N", help="frames per callback (default: a hop)")
     p.add_argument("--rate", type=_positive, metavar="HZ", help="of the card (default: 16000, or what it offers)")
     p.add_argument("--agc", type=float, metavar="DBFS", help="bring speech slowly to this level (default: off)")
@@ -216,17 +220,6 @@ def _live(args: argparse.Namespace) -> None:
         except KeyboardInterrupt:  # the way to end it
             pass
         print(summary(live))
-
-
-def _channel_ranges(text: str) -> list[int]:
-    """1-4 or 1,3,2,4 or 1-2,5-6"""
-    channels: list[int] = []
-    for part in text.split(","):
-        ends = part.split("-")
-        if len(ends) > 2 or not all(end.isdigit() for end in ends):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a list of channel numbers such as 1-4 or 1,3,2,4")
-        channels += range(int(ends[0]), int(ends[-1]) + 1)
-    return channels
 
 
 # ---- simulate ----

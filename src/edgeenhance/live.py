@@ -153,8 +153,9 @@ class LiveEnhancer:
     settings : of `Enhancer` (profile, model, look, ears, ...)
 
     Where the enhancer fails or is too slow, the reference microphone is heard instead, just as late, and the enhancer
-    gets another chance later. A device that vanishes is waited for. Raises EdgeEnhanceError for devices that do not
-    fit, ValueError and TypeError for wrong arguments.
+    gets another chance later. A device that vanishes is waited for. One stream per process. bypass, strength and look
+    may be set, and the rest read, from one other thread. Raises EdgeEnhanceError for devices that do not fit,
+    ValueError and TypeError for wrong arguments.
     """
 
     def __init__(
@@ -184,8 +185,9 @@ class LiveEnhancer:
         self.enhancer = Enhancer(
             self.array, block=self.block if aligned else None, sample_rate=self.card.rate, **settings
         )
-        self._recorder = Recorder(record, self.card.rate, self.array.mics, ears) if record else None
-        self._stats = _appending(stats) if stats else None
+        self._record_to, self._stats_to = record, stats
+        self._recorder: Recorder | None = None
+        self._stats: TextIO | None = None
         self._before = Counter()  # what closed streams counted
         self._reconnects, self._stream, self._started = 0, None, time.monotonic()
         self._ending = threading.Event()
@@ -195,15 +197,23 @@ class LiveEnhancer:
         self._callback = self._new_callback()
 
     def _new_callback(self) -> _Callback:
-        ring = 2 ** math.ceil(math.log2(RECORD_SECONDS * self.card.rate)) if self._recorder else 0
+        ring = 2 ** math.ceil(math.log2(RECORD_SECONDS * self.card.rate)) if self._record_to else 0
         return _Callback(self.enhancer, self.card, self.channels, self.block, ring, self._level)
 
     # ---- start and stop ----
 
     def start(self) -> LiveEnhancer:
-        """Open the card and begin; returns at once. Raises EdgeEnhanceError where the card cannot be opened."""
+        """Open the card and begin; returns at once. Raises EdgeEnhanceError where card or files cannot be opened."""
         self._open(self.card)
         self._started = time.monotonic()
+        try:
+            if self._stats_to:
+                self._stats = _appending(self._stats_to)
+            if self._record_to:
+                self._recorder = Recorder(self._record_to, self.card.rate, self.array.mics, len(self.enhancer.ears))
+        except BaseException:
+            self.stop()
+            raise
         jobs = [self._watch, *([self._record] if self._recorder else []), *([self._log] if self._stats else [])]
         self._threads = [threading.Thread(target=job, daemon=True) for job in jobs]
         for thread in self._threads:
@@ -254,9 +264,15 @@ class LiveEnhancer:
             blocks = self._callback.status.blocks
             if blocks != seen:
                 seen, since = blocks, time.monotonic()
-            if not self._stream.active or time.monotonic() - since > LOST_SECONDS:
+            if not self._is_active() or time.monotonic() - since > LOST_SECONDS:
                 self._reconnect()
                 seen, since = -1, time.monotonic()
+
+    def _is_active(self) -> bool:
+        try:
+            return self._stream.active
+        except Exception:  # PortAudio's ways to say no
+            return False
 
     def _reconnect(self) -> None:
         """Wait until the device is there again, and start anew on it: softly, and with nothing remembered."""
@@ -295,7 +311,9 @@ class LiveEnhancer:
                 self._recorder.write(microphones, ears)
             except (EdgeEnhanceError, OSError, RuntimeError) as error:
                 warnings.warn(f"the recording ends here: {error}", RuntimeWarning, stacklevel=2)
-                self._recorder = None
+                recorder, self._recorder = self._recorder, None
+                with suppress(EdgeEnhanceError, OSError, RuntimeError):
+                    recorder.close()
 
     def _log(self) -> None:
         while not self._ending.wait(STATS_SECONDS):

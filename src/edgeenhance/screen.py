@@ -18,7 +18,7 @@ LINE_SECONDS = 5.0  # between the lines where there is no terminal
 BAR_DB = 60  # range of a level's bar, down from full scale
 BAR = 30  # characters
 KEYS = "space compare   up/down strength   left/right look   q quit"
-ESCAPES = {"\x1b[A": "up", "\x1b[B": "down", "\x1b[C": "right", "\x1b[D": "left", " ": "space", "q": "q", "\x03": "q"}
+ESCAPES = {"\x1b[A": "up", "\x1b[B": "down", "\x1b[C": "right", "\x1b[D": "left", " ": "space", "q": "q"}
 
 
 def show(live: LiveEnhancer, seconds: float | None = None, out: TextIO | None = None) -> None:

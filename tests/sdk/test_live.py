@@ -391,9 +391,9 @@ def test_wrong_settings_are_refused_with_the_cure(card, settings, sentence):
 def test_files_that_cannot_be_written_are_refused(card, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(EdgeEnhanceError, match="cannot record"):
-        LiveEnhancer(record=tmp_path / "file")
+        LiveEnhancer(record=tmp_path / "file").start()
     with pytest.raises(EdgeEnhanceError, match="cannot write"):
-        LiveEnhancer(stats=tmp_path / "no" / "stats.jsonl")
+        LiveEnhancer(stats=tmp_path / "no" / "stats.jsonl").start()
 
 
 # ---- devices ----
@@ -506,7 +506,7 @@ def test_live_lists_the_devices(portaudio, capsys):
 
 @pytest.mark.parametrize("text, channels", [("1-4", [1, 2, 3, 4]), ("1,3,2", [1, 3, 2]), ("1-2,5-6", [1, 2, 5, 6])])
 def test_channels_are_ranges(text, channels):
-    assert cli._channel_ranges(text) == channels
+    assert cli._channels(text) == channels
 
 
 @pytest.mark.parametrize("text", ["", "a", "1-", "-2", "1;2"])
