@@ -399,18 +399,15 @@ class LiveEnhancer:
 
     def stats(self) -> dict[str, Any]:
         """What a line of the log says: time, `status`, `meters`, settings."""
-        return {
+        facts = {
             "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
             "device": self.card.input.name,
             **asdict(self.status),
-            **{name: _rounded(value) for name, value in asdict(self.meters).items()},
+            **asdict(self.meters),
             "look": self.look,
             "strength": self.strength,
         }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.4g}")
+        return {name: round(value, 3) if isinstance(value, float) else value for name, value in facts.items()}
 
 
 def _channels(channels: Sequence[int] | None, array: MicArray) -> tuple[int, ...]:
