@@ -143,7 +143,7 @@ class CallbackInC(Protocol):
 
 
 def open_stream(card: Card, block: int, callback: CallbackInC) -> Any:
-    """A stream on the card, not started: float32, `block` frames a time, low latency. It keeps `callback` alive.
+    """A stream on the card, not started: float32, `block` frames a time. It keeps `callback` alive.
 
     Raises EdgeEnhanceError where the card cannot be opened.
     """
@@ -157,7 +157,7 @@ def open_stream(card: Card, block: int, callback: CallbackInC) -> Any:
             device=(card.input.index, card.output.index),
             channels=(card.inputs, card.outputs),
             dtype="float32",
-            latency="low",
+            latency=block / card.rate,  # one block waits at either end, or as many as the driver must have
             clip_off=True,
             dither_off=True,
             callback=ffi.cast("PaStreamCallback *", callback.function),
