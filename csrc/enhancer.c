@@ -162,7 +162,7 @@ static void carve_signal(ee_enhancer *e, ee_arena *a, size_t array, size_t spect
     e->input = ee_arena_floats(a, (size_t)(e->hop * c->mics));
     e->output = ee_arena_floats(a, (size_t)(e->hop * c->ears));
     e->history = ee_arena_floats(a, (size_t)(c->analysis * c->mics));
-    e->overlap = ee_arena_floats(a, (size_t)(c->synthesis * c->ears));
+    e->overlap = ee_arena_floats(a, (size_t)(e->hop * c->ears));
     e->X = ee_arena_floats(a, array);
     e->Y = ee_arena_floats(a, spectrum * (size_t)c->ears);
     e->U = ee_arena_floats(a, spectrum);
@@ -365,7 +365,7 @@ int ee_enhancer_reset(ee_enhancer *e)
     memset(e->input, 0, (size_t)(e->hop * c->mics) * sizeof(float));
     memset(e->output, 0, (size_t)(e->hop * c->ears) * sizeof(float));
     memset(e->history, 0, (size_t)(c->analysis * c->mics) * sizeof(float));
-    memset(e->overlap, 0, (size_t)(c->synthesis * c->ears) * sizeof(float));
+    memset(e->overlap, 0, (size_t)(e->hop * c->ears) * sizeof(float));
     memset(e->peaks, 0, (size_t)e->peak_count * sizeof(float));
     memset(e->mic_power, 0, (size_t)c->mics * sizeof(float));
     memset(e->presence_beam, 0, (size_t)c->bands * sizeof(float));
@@ -864,7 +864,7 @@ static void synthesize(ee_enhancer *e)
     e->cues = step_towards(e->cues, c->cues);
     for (int ear = 0; ear < c->ears; ear++) {
         mix_ear(e, ear);
-        ee_stft_synthesize(e->stft, e->overlap + ear * c->synthesis, e->mixed, e->output + ear, c->ears);
+        ee_stft_synthesize(e->stft, e->overlap + ear * e->hop, e->mixed, e->output + ear, c->ears);
     }
     bound(e);
     pass_by(e);

@@ -43,6 +43,12 @@ double ee_one_minus_exp(double x);
 
 int ee_is_power_of_two(int n);
 
+/* As ee_fft_inverse, but only the last quarter of x is written (it may be more). */
+void ee_fft_inverse_tail(ee_fft *fft, const float *X, float *x);
+
+/* How many numbers the transform may take at a time, 1, 4 or 8, where the machine can (8 after init): the same bits. */
+void ee_fft_vectorize(ee_fft *fft, int width);
+
 /* Whether a network may use the vector instructions found on this machine (it does after init): the same bits. */
 void ee_net_vectorize(ee_net *net, int wanted);
 

@@ -65,7 +65,7 @@ int ee_stft_init(ee_stft **out, void *memory, size_t bytes, int analysis, int sy
 const float *ee_stft_window(const ee_stft *stft, int synthesis);  /* 0: analysis window; 1: synthesis window */
 /* Shift one hop (stride between samples) into history[analysis]; X: the spectrum of the windowed history. */
 void ee_stft_analyze(ee_stft *stft, float *history, const float *hop, int stride, float *X);
-/* Overlap-add the spectrum into overlap[synthesis]; write one finished hop. */
+/* Overlap-add the spectrum: one finished hop; what the next one takes from it stays in overlap[synthesis / 2]. */
 void ee_stft_synthesize(ee_stft *stft, float *overlap, const float *X, float *hop, int stride);
 
 /* ---- streaming resampler (resample.c): 48 kHz to 16, 16 to 44.1, ... ----

@@ -65,7 +65,7 @@ def run_stft(x: np.ndarray, profile: Profile) -> tuple[np.ndarray, np.ndarray]:
     size = lib.ee_stft_size(profile.analysis, profile.synthesis)
     (_keep, start), out = aligned_memory(size), ffi.new("ee_stft **")
     check(lib.ee_stft_init(out, start, size, profile.analysis, profile.synthesis))
-    history, overlap = np.zeros(profile.analysis, np.float32), np.zeros(profile.synthesis, np.float32)
+    history, overlap = np.zeros(profile.analysis, np.float32), np.zeros(profile.hop, np.float32)
     spectrum, y = np.empty(2 * profile.bins, np.float32), np.empty_like(x)
     for hop in range(0, len(x), profile.hop):
         lib.ee_stft_analyze(out[0], pointer(history), pointer(x[hop : hop + profile.hop]), 1, pointer(spectrum))
@@ -141,7 +141,7 @@ def c_header(model: str) -> str:
     numbers = {
         "ANALYSIS": profile.analysis, "SYNTHESIS": profile.synthesis, "HOP": profile.hop, "BINS": profile.bins,
         "BANDS": net.bands, "MICS": samples.shape[1], "FRAMES": len(samples), "STFT_HOPS": STFT_HOPS,
-        "NET_HOPS": NET_HOPS, "NET_MEMORY": net.memory, "TWO_MEMORY": memory["two"], "MEMORY": max(memory.values()),
+        "NET_HOPS": NET_HOPS, "NET_MEMORY": net.memory, "MEMORY": max(memory.values()),
     }  # fmt: skip
     parts = [
         f"/* golden.h: {model}, a second of sound and what becomes of it; by python -m edgeenhance.golden. */",

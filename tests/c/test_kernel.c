@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "edgeenhance.h"
+#include "../../csrc/internal.h"
 
 static int failures;
 
@@ -139,6 +139,27 @@ static void test_fft(void)
         free(memory), free(x), free(y), free(X);
     }
     CHECK("odd lengths are refused", ee_fft_size(100) == 0 && ee_fft_size(16) == 0 && ee_fft_size(4096) == 0);
+}
+
+static void test_fft_gives_the_same_bits_with_and_without_vectors(int n)
+{
+    float x[EE_MAX_FFT], X[EE_MAX_FFT + 2], plain[EE_MAX_FFT + 2], y[EE_MAX_FFT], back[EE_MAX_FFT], tail[EE_MAX_FFT];
+    size_t size = ee_fft_size(n);
+    void *memory = block(size);
+    ee_fft *fft = NULL;
+    CHECK("fft starts", ee_fft_init(&fft, memory, size, n) == EE_OK);
+    for (int i = 0; i < n; i++) x[i] = random_sample();
+    for (int width = 1; width <= 8; width += width == 1 ? 3 : 4) {
+        ee_fft_vectorize(fft, width);
+        ee_fft_forward(fft, x, X);
+        ee_fft_inverse(fft, X, y);
+        ee_fft_inverse_tail(fft, X, tail);
+        if (width == 1) memcpy(plain, X, sizeof X), memcpy(back, y, sizeof y);
+        CHECK("forward", memcmp(X, plain, (size_t)(n + 2) * sizeof(float)) == 0);
+        CHECK("inverse", memcmp(y, back, (size_t)n * sizeof(float)) == 0);
+        CHECK("its last quarter", memcmp(tail + n / 4 * 3, back + n / 4 * 3, (size_t)n / 4 * sizeof(float)) == 0);
+    }
+    free(memory);
 }
 
 static void test_memory_and_configuration(void)
@@ -328,6 +349,7 @@ int main(void)
 {
     make_tables();
     test_fft();
+    for (int n = EE_MIN_FFT; n <= EE_MAX_FFT; n *= 2) test_fft_gives_the_same_bits_with_and_without_vectors(n);
     test_resampler_gives_the_same_samples_in_any_blocks(48000, 16000, 4);
     test_resampler_gives_the_same_samples_in_any_blocks(16000, 44100, 2);
     test_resampler_gives_the_same_samples_in_any_blocks(44100, 16000, EE_MAX_MICS);
