@@ -5,7 +5,7 @@
  * the enhancer fails, or takes more time than there is. After a fault the enhancer rests, for twice as long
  * each time; then it runs unheard until its windows are full again, and fades in.
  */
-#define _POSIX_C_SOURCE 199309L
+#define _POSIX_C_SOURCE 200112L
 #include <math.h>
 #include <string.h>
 #include <time.h>
@@ -15,7 +15,7 @@
 
 #define FADE_SECONDS 0.02
 #define LOAD_SECONDS 0.25  /* the enhancer is overloaded where, over so much sound, */
-#define LOAD_LIMIT 0.9     /* it takes more than this share of the time */
+#define LOAD_LIMIT 0.9     /* it takes more than this share of a core */
 #define REST_SECONDS 1.0   /* after the first fault, */
 #define REST_LONGEST 60.0
 #define CALM_SECONDS 10.0  /* without a fault: the next one is the first again */
@@ -40,10 +40,10 @@ struct ee_live {
     uint32_t taken;
 };
 
-static double now(void)
+static double now(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -202,9 +202,9 @@ static int enhance(ee_live *v, int n)
         v->rest -= n;
         return 0;
     }
-    double start = now();
+    double start = now(CLOCK_THREAD_CPUTIME_ID); /* not the time in which others had the core */
     int code = chain(v, n);
-    v->busy += now() - start;
+    v->busy += now(CLOCK_THREAD_CPUTIME_ID) - start;
     v->heard += (double)n / v->config.sample_rate;
     if (!code && !is_finite(v->y, n * v->config.ears)) code = EE_LIVE_NOT_FINITE;
     int overload = !code && v->heard >= LOAD_SECONDS && v->busy > LOAD_LIMIT * v->heard;
@@ -293,7 +293,7 @@ static void run(ee_live *v, const float *in, float *out, int n, double start)
     block->out_peak = peak(v->y, n * ears);
     spread(v, out, n);
     record(v, n);
-    block->us = (float)(1e6 * (now() - start));
+    block->us = (float)(1e6 * (now(CLOCK_MONOTONIC) - start));
     count(&v->status.blocks, 1);
 }
 
@@ -306,7 +306,7 @@ int ee_live_callback(const void *in, void *out, unsigned long frames, const void
     if (flags & XRUN_FLAGS) count(&v->status.xruns, 1);
     while (frames) {
         int n = frames < (unsigned long)v->config.most ? (int)frames : v->config.most;
-        run(v, from, to, n, now());
+        run(v, from, to, n, now(CLOCK_MONOTONIC));
         from += (size_t)n * (size_t)v->config.inputs;
         to += (size_t)n * (size_t)v->config.outputs;
         frames -= (unsigned long)n;

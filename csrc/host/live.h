@@ -14,7 +14,7 @@
 #include "edgeenhance.h"
 
 #define EE_LIVE_BLOCKS 16384  /* kept of ee_live_block, a power of two */
-#define EE_LIVE_OVERLOAD 1    /* a fault beside the negative codes: the enhancer took longer than the sound lasts */
+#define EE_LIVE_OVERLOAD 1    /* a fault beside the negative codes: the enhancer needs more than a core */
 #define EE_LIVE_NOT_FINITE 2  /* ... it gave NaN, Inf or absurd samples */
 
 typedef struct ee_live ee_live;
