@@ -624,7 +624,7 @@ static void blend_steering(ee_enhancer *e, int first, int count)
 static void renew_weights(ee_enhancer *e)
 {
     const ee_config *c = &e->config;
-    int share = (e->bins + c->solve_hops - 1) / c->solve_hops;
+    int share = 1 + (e->bins - 1) / c->solve_hops; /* rounded up */
     int count = e->solve_at + share <= e->bins ? share : e->bins - e->solve_at;
     blend_steering(e, e->solve_at, count);
     ee_mvdr_weights(e->covariance, e->prior, c->prior_weight, e->blended, e->status.dead_mics, c->mics, e->bins,

@@ -112,7 +112,8 @@ void ee_beam_apply(const float *w, const float *X, int mics, int bins, float *y)
 /* R += rate * (x x^H - R), rate[bins] in 0..1 */
 void ee_covariance_update(float *R, const float *X, const float *rate, int mics, int bins);
 /* MVDR by Cholesky: w = A^-1 d / (d^H A^-1 d), A = R * mics / tr(R) + prior_weight * prior, for bins first..first+count-1.
- * skip: bit m set leaves microphone m out (its weight is 0). Never NaN: a singular A is loaded until it is not. */
+ * skip: bit m set leaves microphone m out (its weight is 0). Never NaN: a singular A is loaded until it is not, and where
+ * |w|^2 would exceed 1e6 all the same, w is d / d^H d. */
 void ee_mvdr_weights(const float *R, const float *prior, float prior_weight, const float *d, unsigned skip,
                      int mics, int bins, int first, int count, float *w);
 

@@ -1,8 +1,8 @@
 """Golden vectors for firmware: `python -m edgeenhance.golden -o DIR` writes DIR/golden.h for csrc/ports/selftest.c.
 
 In it are a network program, the chain's configurations and tables for arrays of two and four microphones, a second of
-sound, and what this machine's kernel makes of it. Kernels built without fused multiply-add (the wheel on x86-64; any
-with EE_EXACT=ON) give the same bits everywhere.
+sound, and what the Python package's kernel makes of it. Kernels built without fused multiply-add (any wheel; C with
+EE_EXACT=ON) give the same bits everywhere.
 """
 
 from __future__ import annotations
