@@ -17,7 +17,7 @@ FUZZERS := build/fuzz/fuzz_program build/fuzz/fuzz_process build/fuzz/fuzz_resam
 FUZZ := -g -O2 -ffp-contract=off -fsanitize=fuzzer,address,undefined,float-cast-overflow -fno-sanitize-recover=all \
         -fno-sanitize-coverage=trace-cmp
 SECONDS := 300
-KERNEL := $(wildcard csrc/*.c csrc/*.h csrc/include/*.h) csrc/binding.py CMakeLists.txt pyproject.toml
+KERNEL := $(wildcard csrc/*.c csrc/*.h csrc/include/*.h csrc/host/*) csrc/binding.py CMakeLists.txt pyproject.toml
 # An editable install knows its files by name: another list of files is another install.
 LIST := $(shell find src simulation models -type f ! -name '*.pyc' | LC_ALL=C sort | cksum | cut -d' ' -f1)
 INSTALLED := .stamps/installed-$(LIST)
@@ -44,6 +44,8 @@ test-c: | tools
 	$(CC) $(CC_STRICT) -O3 -ffp-contract=off csrc/*.c tests/c/bits.c -o build/bits -lm
 	$(CC) $(CC_STRICT) -O3 -ffp-contract=off -DEE_VECTOR= csrc/*.c tests/c/bits.c -o build/bits_plain -lm
 	[ "$$(./build/bits)" = "$$(./build/bits_plain)" ] # AVX2, where there is, gives the same bits
+	$(CC) $(CC_STRICT) $(SANITIZE) csrc/*.c csrc/host/*.c tests/c/test_live.c -o build/test_live -lm -pthread
+	./build/test_live
 	$(CC) $(CC_STRICT) -O2 csrc/*.c tests/c/test_memory.c -o build/test_memory -lm
 	./build/test_memory
 

@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     adders = (
         _add_enhance,
+        _add_live,
         _add_simulate,
         _add_evaluate,
         _add_arrays,
@@ -159,10 +160,60 @@ def _enhance_pipe(args: argparse.Namespace, settings: dict[str, Any]) -> None:
 
 
 def _channels(text: str) -> list[int]:
-    try:
-        return [int(number) for number in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of channel numbers such as 1,3,2,4") from None
+    """1-4 or 1,3,2,4 or 1-2,5-6"""
+    channels: list[int] = []
+    for part in text.split(","):
+        ends = part.split("-")
+        if len(ends) > 2 or not all(end.isdigit() for end in ends):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a list of channel numbers such as 1-4 or 1,3,2,4")
+        channels += range(int(ends[0]), int(ends[-1]) + 1)
+    return channels
+
+
+# ---- live ----
+
+
+def _add_live(commands: Any) -> None:
+    p = commands.add_parser("live", help="enhance what a sound card hears, until q or Ctrl-C")
+    p.add_argument("--list", action="store_true", help="list the sound devices, and stop")
+    p.add_argument("--in", dest="input", metavar="DEV", help="part of a device's name, or its number")
+    p.add_argument("--out", dest="output", metavar="DEV", help="default: the input's device")
+    p.add_argument("--array", default="mono", metavar="NAME|FILE.toml", help="what the microphones are (default: mono)")
+    _add_settings(p, ceiling="-6")
+    p.add_argument("--look", type=float, default=0.0, metavar="DEG", help="talker's direction; 0 front, 90 left")
+    p.add_argument("--channels", type=_channels, metavar="1-4|1,3,2,4", help="card inputs in the array's order")
+    p.add_argument("--block", type=_positive, metavar="N", help="frames per callback (default: a hop)")
+    p.add_argument("--rate", type=_positive, metavar="HZ", help="of the card (default: 16000, or what it offers)")
+    p.add_argument("--agc", type=float, metavar="DBFS", help="bring speech slowly to this level (default: off)")
+    p.add_argument("--soft-start", type=float, default=1.0, metavar="S", help="seconds of fading in (default: 1)")
+    p.add_argument("--record", metavar="DIR", help="write microphones and ears into sound files")
+    p.add_argument("--stats", metavar="FILE", help="append a line of JSON every 10 s")
+    p.add_argument("--seconds", type=float, metavar="S", help="stop by itself")
+    p.set_defaults(run=_live, ceiling=-6.0)
+
+
+def _live(args: argparse.Namespace) -> None:
+    from .devices import devices
+
+    if args.list:
+        rows = [(d.index, d.name, d.host_api, d.inputs, d.outputs, d.default_rate) for d in devices()]
+        print(table(("no.", "device", "host API", "in", "out", "Hz"), rows, left=3))
+        return
+    from .live import LiveEnhancer
+    from .screen import show, summary
+
+    names = (
+        "input", "output", "profile", "beamformer", "model", "strength", "ears", "cues", "look", "channels", "block",
+        "ceiling", "agc", "soft_start", "record", "stats",
+    )  # fmt: skip
+    settings = {name: getattr(args, name) for name in names}
+    with LiveEnhancer(args.array, sample_rate=args.rate, **settings) as live:
+        print(f"{live.enhancer}, limiter {args.ceiling:g} dBFS", flush=True)
+        try:
+            show(live, args.seconds)
+        except KeyboardInterrupt:  # the way to end it
+            pass
+        print(summary(live))
 
 
 # ---- simulate ----
