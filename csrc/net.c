@@ -16,7 +16,6 @@
 #elif defined(__ARM_NEON)
 #define COMPILED_FOR "neon"
 #elif defined(__ARM_FEATURE_DSP) /* Cortex-M4, M7, M33 */
-#include <arm_acle.h>
 #define EE_DSP 1
 #define COMPILED_FOR "dsp"
 #elif defined(__x86_64__) && defined(__GNUC__) /* AVX2 for processors that have it, which is asked at load */
