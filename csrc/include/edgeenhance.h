@@ -90,7 +90,8 @@ int ee_resample_process(ee_resample *resample, const float *in, float *out, size
 /* ---- bands (bands.c): triangles with centres at `centers` (bins, strictly increasing, first 0, last bins-1) ---- */
 
 float ee_log2(float x);  /* x > 0, normal; within 4e-6 of log2(x); the same bits everywhere */
-void ee_bands_power(const int16_t *centers, int bands, const float *X, int bins, float *power);
+/* squares[bins]: squared magnitudes; power[bands]: their mean under each triangle */
+void ee_bands_power(const int16_t *centers, int bands, const float *squares, float *power);
 void ee_bands_expand(const int16_t *centers, int bands, const float *gains, int bins, float *bin_gains);
 
 /* Features, Q15: (log2(power) - level) / 16 clipped to [-1, 1), of EE_SIGNALS signals one after the other: the beam, the
@@ -112,7 +113,8 @@ void ee_beam_apply(const float *w, const float *X, int mics, int bins, float *y)
 /* R += rate * (x x^H - R), rate[bins] in 0..1 */
 void ee_covariance_update(float *R, const float *X, const float *rate, int mics, int bins);
 /* MVDR by Cholesky: w = A^-1 d / (d^H A^-1 d), A = R * mics / tr(R) + prior_weight * prior, for bins first..first+count-1.
- * skip: bit m set leaves microphone m out (its weight is 0). Never NaN: a singular A is loaded until it is not. */
+ * skip: bit m set leaves microphone m out (its weight is 0). Never NaN: a singular A is loaded until it is not, and where
+ * |w|^2 would exceed 1e6 all the same, w is d / d^H d. */
 void ee_mvdr_weights(const float *R, const float *prior, float prior_weight, const float *d, unsigned skip,
                      int mics, int bins, int first, int count, float *w);
 

@@ -30,24 +30,17 @@ static void *aligned(char *bytes) { return bytes + (ALIGN - (uintptr_t)bytes % A
 
 /* ---- printing, without printf ---- */
 
-static void print_number(uint32_t value)
-{
-    char text[11] = {0}, *digit = text + 10;
-    do *--digit = (char)('0' + value % 10); while (value /= 10);
-    board_print(digit);
-}
-
 static void print_named(const char *name, uint32_t value)
 {
     board_print(name);
-    print_number(value);
+    board_print_number(value);
 }
 
 /* Of full scale, in millionths. */
 static void print_sample(float x)
 {
     board_print(x < 0.0f ? " -" : " ");
-    print_number((uint32_t)(fabsf(x) * 1e6f + 0.5f));
+    board_print_number((uint32_t)(fabsf(x) * 1e6f + 0.5f));
 }
 
 /* ---- comparing ---- */
@@ -197,7 +190,7 @@ static void test_chain(const golden_chain *golden)
     ee_net *net = make_net();
     config.mask = counted_net_step, config.mask_user = net;
     size_t size = ee_enhancer_size(&config);
-    print_number((uint32_t)config.mics), print_named(" microphones, ", (uint32_t)config.ears), board_print(" ears\n");
+    board_print_number((uint32_t)config.mics), print_named(" microphones, ", (uint32_t)config.ears), board_print(" ears\n");
     require("enhancer", ee_enhancer_init(&e, aligned(memory_block.bytes), GOLDEN_MEMORY, &config, golden->beam));
     memset(&of_network, 0, sizeof of_network);
     for (int at = 0; e && at < GOLDEN_FRAMES; at += HOP) {

@@ -1,8 +1,8 @@
 """Golden vectors for firmware: `python -m edgeenhance.golden -o DIR` writes DIR/golden.h for csrc/ports/selftest.c.
 
 In it are a network program, the chain's configurations and tables for arrays of two and four microphones, a second of
-sound, and what this machine's kernel makes of it. Kernels built without fused multiply-add (the wheel on x86-64; any
-with EE_EXACT=ON) give the same bits everywhere.
+sound, and what the Python package's kernel makes of it. Kernels built without fused multiply-add (any wheel; C with
+EE_EXACT=ON) give the same bits everywhere.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def c_header(model: str) -> str:
     numbers = {
         "ANALYSIS": profile.analysis, "SYNTHESIS": profile.synthesis, "HOP": profile.hop, "BINS": profile.bins,
         "BANDS": net.bands, "MICS": samples.shape[1], "FRAMES": len(samples), "STFT_HOPS": STFT_HOPS,
-        "NET_HOPS": NET_HOPS, "NET_MEMORY": net.memory, "TWO_MEMORY": memory["two"], "MEMORY": max(memory.values()),
+        "NET_HOPS": NET_HOPS, "NET_MEMORY": net.memory, "MEMORY": max(memory.values()),
     }  # fmt: skip
     parts = [
         f"/* golden.h: {model}, a second of sound and what becomes of it; by python -m edgeenhance.golden. */",

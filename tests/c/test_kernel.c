@@ -3,6 +3,7 @@
  * every state lives in a block of exactly the size that was asked for, so a byte too far is found.
  */
 #define _POSIX_C_SOURCE 200112L /* posix_memalign: malloc aligns to 8 bytes on 32-bit machines */
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -197,6 +198,14 @@ static void test_memory_and_configuration(void)
     CHECK("too many look steps", REFUSED(look_steps = EE_MAX_LOOK_STEPS + 1));
     CHECK("unknown beamformer", REFUSED(beamformer = 7));
     CHECK("no configuration", ee_enhancer_size(NULL) == 0);
+    beam = all_tables();
+    config.solve_hops = INT_MAX; /* the least that can be asked for: a bin per hop */
+    CHECK("solving rarely", ee_enhancer_init(&enhancer, memory, size, &config, &beam) == EE_OK);
+    for (int hop = 0; hop < 4; hop++) {
+        static float in[64 * MICS], out[64 * 2];
+        for (int i = 0; i < 64 * MICS; i++) in[i] = random_sample();
+        CHECK("a hop", ee_enhancer_process(enhancer, in, out, 64) == EE_OK);
+    }
     for (int code = 0; code >= EE_ERR_MASK; code--) CHECK("errors have words", strlen(ee_strerror(code)) > 5);
     free(memory);
 }

@@ -15,10 +15,7 @@ static float samples[N], hop[N / 2], history[N], overlap[N / 2], ours[N + 2], th
 
 static void print_count(const char *name, uint32_t value)
 {
-    char text[12] = {0}, *digit = text + 10;
-    digit[0] = '\n';
-    do *--digit = (char)('0' + value % 10); while (value /= 10);
-    board_print(name), board_print(" "), board_print(digit);
+    board_print(name), board_print(" "), board_print_number(value), board_print("\n");
 }
 
 static void measure_theirs(void)
