@@ -222,7 +222,10 @@ def _examined(data: Path, entries: list[Entry], conditions: Conditions, workers:
 
 
 def _state(entry: Entry) -> str:
-    stat = entry.item.path.stat()
+    try:
+        stat = entry.item.path.stat()
+    except OSError as error:  # a link to nowhere
+        return f"{entry.key} {error.strerror}"
     return f"{entry.key} {stat.st_size} {stat.st_mtime_ns}"
 
 

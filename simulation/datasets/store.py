@@ -15,6 +15,8 @@ import numpy as np
 from ..._files import atomic_path
 from ...errors import EdgeEnhanceError
 
+_GO_ON = "what is finished stays: make room and run the command again"
+
 
 def read_sound(
     path: str | os.PathLike[str], samples: int | None = None, rng: np.random.Generator | None = None
@@ -112,6 +114,3 @@ def claim(path: Path, settings: dict[str, Any]) -> None:
 def digest(lines: Iterable[str]) -> str:
     """SHA-256 of lines, hexadecimal."""
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-_GO_ON = "what is finished stays: make room and run the command again"

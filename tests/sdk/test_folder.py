@@ -84,6 +84,7 @@ def test_the_same_contents_are_enhanced_once(recordings, tmp_path, on_disk):
         assert len({(tmp_path / folder / name).read_bytes() for folder in ("out", "again", "none")}) == 1
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("change", [{"model": "log-mmse"}, {"strength": 0.5}, {"channels": (2, 1)}, {"array": "pair"}])
 def test_other_settings_are_other_results(tmp_path, change):
     (tmp_path / "in").mkdir()

@@ -158,6 +158,7 @@ def test_what_is_refused_is_named_and_the_rest_goes_on(talkers):
     write(folder / "short.wav", X[:1000])
     write(talkers / "raw/own/speech/t1/copy.flac", sf.read(folder / "0.wav", dtype="int16")[0])
     (folder / "corrupt.wav").write_bytes(b"RIFF no")
+    (folder / "lost.wav").symlink_to(folder / "nowhere.wav")
     write(folder / "cd.wav", sound("cd", rate=44100), rate=44100)
     report = prepare(talkers, Conditions(), workers=2)
     reasons = {path.split("/")[-1]: reason.split(":")[0] for path, reason in report.refused.items()}
@@ -165,13 +166,14 @@ def test_what_is_refused_is_named_and_the_rest_goes_on(talkers):
     assert copy == "same sound as another"
     assert reasons == {
         "empty.wav": "zero length", "silent.wav": "silent", "clipped.wav": "clipped", "corrupt.wav": "corrupt",
+        "lost.wav": "corrupt",
         "telephone.wav": "sample rate 8000 Hz, less than 16000 Hz", "short.wav": "short",
     }  # fmt: skip
     assert "own mixes sample rates (23 at 16000 Hz, 1 at 44100 Hz); all are at 16000 Hz now" in report.notes
     written = json.loads((talkers / "report.json").read_text())
     assert {entry["path"] for entry in written["refused"]} == set(report.refused)
     assert written["sources"]["own"]["kept"] == len(report.kept) == 24
-    assert "1 corrupt" in str(report) and "empty.wav: zero length" in str(report)
+    assert "2 corrupt" in str(report) and "empty.wav: zero length" in str(report)
 
 
 def test_a_talker_in_two_splits_of_a_corpus_is_named_and_left_to_the_test(tmp_path):
