@@ -37,9 +37,13 @@ def test_names_and_what_they_are_become_a_list():
 
 
 def test_a_sentence_after_names_is_no_part_of_them():
-    assert docstrings.markdown("x : (n,)\nReturns (n, 2).\nRaises ValueError.") == (
-        "- `x` : (n,)\n\nReturns (n, 2).\n\nRaises ValueError."
+    assert docstrings.markdown("x : (n,)\nReturns (n, 2).\nValueError if odd.") == (
+        "- `x` : (n,)\n\nReturns (n, 2).\n\nValueError if odd."
     )
+
+
+def test_names_may_follow_a_sentence():
+    assert docstrings.markdown("One hop. x : (n,) · y : (m,)") == "One hop.\n\n- `x` : (n,)\n- `y` : (m,)"
 
 
 def test_text_with_a_colon_within_is_text():
@@ -50,6 +54,7 @@ def test_listings_stay_as_they_are():
     listing = "    a_b = 1   # *one*\n\n    [room]"
     assert docstrings.markdown("A file:\n\n" + listing) == "A file:\n\n" + listing
     assert docstrings.markdown("Names:\n    read   a_b") == "Names:\n\n    read   a_b"
+    assert docstrings.markdown("Names.\n\nread   a_b\nwrite  c") == "Names.\n\n    read   a_b\n    write  c"
 
 
 def test_what_is_markup_elsewhere_is_not_here_but_code_is():

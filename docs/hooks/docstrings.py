@@ -8,14 +8,16 @@ which become a list. Nothing else in them is meant as markup, but `code`.
 """
 
 import re
+import textwrap
 from collections.abc import Iterator
 from itertools import groupby
 
 import griffe
 
 _NAMES = r"[A-Za-z_][\\\w.]*(?:, [A-Za-z_][\\\w.]*)*"  # underscores are escaped by then
-_ITEM = re.compile(rf"(?:^|(?<= · ))({_NAMES}) : ", re.M)
-_SENTENCE = re.compile(r"\n(?=(?:Returns|Raises|Yields|Warns|Source)\b)")
+_ITEM = re.compile(rf"(?:^|(?<= · )|(?<=\. ))({_NAMES}) : ", re.M)
+_SENTENCE = re.compile(r"\n(?=(?:Returns|Raises|Yields|Warns|Source|[A-Z]\w*Error)\b)")
+_COLUMNS = re.compile(r"^\S.* {3,}\S", re.M)  # a listing that lost its indentation with the docstring's
 _MARKUP = re.compile(r"(`[^`]*`)|([\\*_\[\]<>#])")
 
 
@@ -35,6 +37,8 @@ def markdown(docstring: str) -> str:
 
 
 def _blocks(paragraph: str) -> Iterator[str]:
+    if _COLUMNS.search(paragraph):
+        paragraph = textwrap.indent(paragraph, "    ")
     for listing, lines in groupby(paragraph.split("\n"), lambda line: line.startswith("    ")):
         if listing:
             yield "\n".join(lines)

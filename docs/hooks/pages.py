@@ -1,10 +1,12 @@
 """Pages of the site that are no files in docs/, and the links to them.
 
-index.md             README.md
-source/PATH          any other file of the repository that a page links to, or that mkdocs.yml names: Markdown as a
-                     page, other text as a listing, a folder as a list, the rest as it is
-reference/cli.md     the command line, as argparse knows it
-reference/NAME.md    a Python module by its docstrings (mkdocstrings)
+    index.md             README.md
+    source/PATH          any other file of the repository that a page links to, or that mkdocs.yml names: Markdown as a
+                         page, other text as a listing, a folder as a list, the rest as it is
+    reference/cli.md     the command line, as argparse knows it
+    reference/NAME.md    a Python module by its docstrings (mkdocstrings)
+
+Pages link to files as they lie in the repository; here these become links to pages.
 """
 
 from __future__ import annotations
