@@ -1,5 +1,5 @@
 # make demo · make report · make test · make check · make bench · make bench-quality SPEECH=DIR NOISE=DIR [PEERS=DIR] ·
-# make fuzz [SECONDS=300] · make soak [HOURS=24] · make wheels
+# make fuzz [SECONDS=300] · make soak [HOURS=24] · make wheels · make docs
 #
 # Everything runs in .venv, made here. After the packages are in, nothing needs the network.
 
@@ -22,7 +22,7 @@ KERNEL := $(wildcard csrc/*.c csrc/*.h csrc/include/*.h csrc/host/*) csrc/bindin
 LIST := $(shell find src simulation models -type f ! -name '*.pyc' | LC_ALL=C sort | cksum | cut -d' ' -f1)
 INSTALLED := .stamps/installed-$(LIST)
 
-.PHONY: demo report test test-c test-python check bench bench-quality fuzz fuzz-corpus soak wheels tools clean
+.PHONY: demo report test test-c test-python check bench bench-quality fuzz fuzz-corpus soak wheels docs tools clean
 
 demo: .stamps/eval $(INSTALLED)
 	$(PY) -m edgeenhance.simulation.demo -o demo
@@ -76,6 +76,9 @@ soak: .stamps/dev $(INSTALLED)
 wheels: .stamps/wheels
 	bash .ci/wheels
 
+docs: .stamps/docs $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+
 tools:
 	@missing=; \
 	command -v $(CC) >/dev/null || missing="$$missing gcc"; \
@@ -98,7 +101,7 @@ $(INSTALLED): .stamps/build $(KERNEL)
 	$(VENV)/bin/pip install -q --no-build-isolation --no-deps -e .
 	@rm -f .stamps/installed-* && touch $@
 
-.stamps/eval .stamps/train .stamps/wheels .stamps/dev: .stamps/%: .stamps/build | $(INSTALLED)
+.stamps/eval .stamps/train .stamps/wheels .stamps/docs .stamps/dev: .stamps/%: .stamps/build | $(INSTALLED)
 	$(VENV)/bin/pip install -q -c constraints.txt 'edgeenhance[$*]'
 	@touch $@
 

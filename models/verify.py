@@ -1,8 +1,8 @@
 """A model file against the float network that it was made from.
 
-verify          over a rollout of features: SNR of the gains
-stages          the same for every tensor on the way
-run_verify      the command: both, on what the model hears of a recording
+verify              over a rollout of features: SNR of the gains
+stages              the same for every tensor on the way
+run_verify          the command: both, on what the model hears of a recording
 trained_network     the float network of a model file
 """
 

@@ -58,7 +58,7 @@ EXTRAS = {  # package to import -> extra that brings it
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code. argparse's own complaints raise SystemExit(2)."""
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     try:
         with _sentences(), _terminated_cleanly():
             return args.run(args) or 0
@@ -71,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error))
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """All commands and options; the site's reference is made of it."""
     parser = argparse.ArgumentParser(prog="edgeenhance", description="Microphone array in, clean speech out.")
     parser.add_argument("--version", action="version", version=f"edgeenhance {metadata.version('edgeenhance')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

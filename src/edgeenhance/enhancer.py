@@ -270,6 +270,7 @@ class Enhancer:
 
     @property
     def status(self) -> Status:
+        """What the enhancer has seen since `reset`; can be read while streaming."""
         status = self._chain.status
         look = self._look + LOOK_STEP * status.look_steps
         return Status(

@@ -37,6 +37,7 @@ PROFILES = {
     "assist": Profile("assist", 16000, 512, 128),  # 8 ms: hearing aids, hearables
     "comm": Profile("comm", 16000, 512, 512),  # 32 ms: calls, voice interfaces
 }
+"""The profiles there are, by name."""
 
 
 def profile(name: str | Profile) -> Profile:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The README's way to a model, small: synthesize data, simulate rooms, train, interrupt with Ctrl-C and resume to the same
+# The tutorial's way to a model: synthesize data, simulate rooms, train, interrupt with Ctrl-C and resume to the same
 # curve, quantize, verify, enhance. Run by `make check`.   tiny_training.sh FOLDER
 set -euo pipefail
 export OMP_NUM_THREADS=1
