@@ -8,6 +8,7 @@
 
 #define LANES 8 /* bins solved side by side */
 #define PIVOT_FLOOR 1e-6f
+#define LARGEST 1e6f /* of |w|^2: what raises the microphones' own noise by 60 dB is no beam */
 
 /* Plane of entry (i, j), j <= i, of a packed Hermitian matrix. */
 static int plane(int i, int j) { return i * i + 2 * j; }
@@ -142,6 +143,24 @@ static void solve(batch *s, int mics)
         for (int l = 0; l < LANES; l++) s->d[i][l] *= power[l];
 }
 
+/* Rounding may leave R with a negative eigenvalue when a sound ends and R forgets it at once; the solution can then be of
+ * any size. There: delay-and-sum. */
+static void rescue(batch *s, const float *d, unsigned skip, int mics, int bins, int at)
+{
+    float size[LANES] = {0};
+    for (int i = 0; i < 2 * mics; i++)
+        for (int l = 0; l < LANES; l++) size[l] += s->d[i][l] * s->d[i][l];
+    for (int l = 0; l < LANES; l++) {
+        if (size[l] < LARGEST) continue; /* NaN is not */
+        float length = 0.0f;
+        for (int i = 0; i < 2 * mics; i++) {
+            s->d[i][l] = skip >> i / 2 & 1u ? 0.0f : d[i * bins + at + l];
+            length += s->d[i][l] * s->d[i][l];
+        }
+        for (int i = 0; i < 2 * mics; i++) s->d[i][l] = length > 1e-30f ? s->d[i][l] / length : 0.0f;
+    }
+}
+
 void ee_mvdr_weights(const float *R, const float *prior, float prior_weight, const float *d, unsigned skip, int mics,
                      int bins, int first, int count, float *w)
 {
@@ -154,6 +173,7 @@ void ee_mvdr_weights(const float *R, const float *prior, float prior_weight, con
         leave_out(&s, skip, mics);
         factor(&s, mics);
         solve(&s, mics);
+        rescue(&s, d, skip, mics, bins, start);
         for (int i = 0; i < 2 * mics; i++)
             memcpy(w + i * bins + at, s.d[i] + (at - start), (size_t)(end - at) * sizeof(float));
     }

@@ -1,6 +1,6 @@
-"""Write the cffi module's C source from the kernel's header: C and Python cannot drift.
+"""Write the cffi module's C source from the headers: C and Python cannot drift.
 
-usage: python binding.py edgeenhance.h _kernel.c
+usage: python binding.py edgeenhance.h host/live.h _kernel.c
 """
 
 import re
@@ -19,12 +19,14 @@ def declarations(header: str) -> str:
 
 
 def main() -> None:
-    header, out = sys.argv[1:]
+    *headers, out = sys.argv[1:]
     ffi = FFI()
-    ffi.cdef(declarations(Path(header).read_text(encoding="utf-8")))
+    for header in headers:
+        ffi.cdef(declarations(Path(header).read_text(encoding="utf-8")))
     # The mask network of today runs in a TFLite runtime, called back from the kernel once per hop.
     ffi.cdef('extern "Python" int ee_python_mask(void *user, const int16_t *features, int16_t *gains);')
-    ffi.set_source("edgeenhance._kernel", '#include "edgeenhance.h"', py_limited_api=True)
+    includes = "".join(f'#include "{Path(header).name}"\n' for header in headers)
+    ffi.set_source("edgeenhance._kernel", includes, py_limited_api=True)
     ffi.emit_c_code(out)
 
 

@@ -13,13 +13,13 @@
 
 #include "internal.h"
 
-#define RAMP_HOPS 16          /* strength and cues run through their whole range in this many hops */
+#define RAMP_HOPS 16          /* strength, cues and bypass run through their whole range in this many hops */
 #define BEAM_SECONDS 0.018    /* new weights fade in with this time constant */
 #define SETTLE_HOPS 128       /* after which fixed weights have arrived */
 #define METER_SECONDS 0.05    /* microphone level meters, presence estimate without a network */
 #define DEAD_RATIO 1e-4f      /* a microphone 40 dB below the loudest is dead, */
 #define ALIVE_RATIO 1e-3f     /* and alive again at 30 dB */
-#define CEILING 2.0f          /* output never above twice (6 dB) the recent input peak */
+#define HEADROOM 2.0f         /* output never above twice (6 dB) the recent input peak */
 #define SPEECH_SECONDS 1.0    /* time constant of the talker's covariance */
 #define SPEECH_START 0.1f     /* share of the noise's power with which it starts */
 #define FAINTEST 1e-3f        /* no blending where the reference has less than this share of what the talker sends */
@@ -36,16 +36,23 @@
 #define SPEECH_FALL_SECONDS 4.0
 #define SHORT_SECONDS 0.012
 #define ONE_Q15 32767
+#define STATUS_WORDS (sizeof(ee_status) / sizeof(uint32_t))
+
+/* A status that is copied word by word, while another thread may read it. */
+typedef union {
+    ee_status status;
+    uint32_t words[STATUS_WORDS];
+} snapshot;
 
 struct ee_enhancer {
     ee_config config;
     int hop, bins;
     ee_stft *stft;
     /* look */
-    float *fixed, *noise, *steering, *ear;         /* the tables given; NULL where not given */
+    const float *fixed, *noise, *sum, *steering, *ear, *prior; /* the tables given; NULL where not needed */
     float *weights, *weights_used;                 /* [mics][2][bins] goal, and what is applied on the way there */
-    float *noise_used, *sum, *sum_used, *ear_used;
-    float *prior, *covariance;
+    float *noise_used, *sum_used, *ear_used;
+    float *covariance;
     float *speech, *transfer, *blended;            /* talker: covariance, transfer functions [mics][2][bins] */
     ee_track track;
     int settling, covariance_started, solve_at;
@@ -64,7 +71,14 @@ struct ee_enhancer {
     float *gains, *bin_gains, *rate;
     int16_t *q15;                                  /* [EE_SIGNALS + 1][bands]: features, gains */
     /* knobs on their way */
-    float strength, cues;
+    float strength, cues, bypass;
+    ee_limiter limiter;
+    /* shared with the thread that sets and looks, through EE_ATOMIC_* alone */
+    const ee_beam *next;                           /* NULL: no change */
+    float next_strength, next_cues;
+    int next_bypass;
+    snapshot published[2];
+    uint32_t edition;                              /* published[edition % 2] is valid, the other in the making */
     /* meters */
     float *mic_power;
     float meter;
@@ -120,7 +134,7 @@ static int config_fits(const ee_config *c)
 {
     return c && c->sample_rate > 0 && ee_stft_size(c->analysis, c->synthesis) && c->mics >= 1 && c->mics <= EE_MAX_MICS
         && (c->ears == 1 || (c->ears == 2 && is_reference(c, 1))) && is_reference(c, 0) && bands_fit(c) && mvdr_fits(c)
-        && in_unit(c->strength) && in_unit(c->cues);
+        && in_unit(c->strength) && in_unit(c->cues) && c->ceiling >= 0.0f && c->ceiling <= EE_ABSURD;
 }
 
 static int follows(const ee_enhancer *e) { return e->track.steps > 0; }
@@ -128,18 +142,12 @@ static int follows(const ee_enhancer *e) { return e->track.steps > 0; }
 static void carve_look(ee_enhancer *e, ee_arena *a, size_t array, size_t spectrum)
 {
     const ee_config *c = &e->config;
-    e->fixed = ee_arena_floats(a, array);
     e->weights = ee_arena_floats(a, array);
     e->weights_used = ee_arena_floats(a, array);
-    e->noise = c->mics > 1 ? ee_arena_floats(a, array) : NULL;
     e->noise_used = c->mics > 1 ? ee_arena_floats(a, array) : NULL;
-    e->sum = c->mics > 1 ? ee_arena_floats(a, array) : NULL;
     e->sum_used = c->mics > 1 ? ee_arena_floats(a, array) : NULL;
-    e->steering = c->beamformer == EE_BEAM_MVDR ? ee_arena_floats(a, array) : NULL;
-    e->ear = c->ears > 1 ? ee_arena_floats(a, spectrum) : NULL;
     e->ear_used = c->ears > 1 ? ee_arena_floats(a, spectrum) : NULL;
     size_t matrix = (size_t)(c->mics * c->mics) * spectrum / 2;
-    e->prior = c->beamformer == EE_BEAM_MVDR ? ee_arena_floats(a, matrix) : NULL;
     e->covariance = c->beamformer == EE_BEAM_MVDR ? ee_arena_floats(a, matrix) : NULL;
     e->speech = c->beamformer == EE_BEAM_MVDR ? ee_arena_floats(a, matrix) : NULL;
     e->transfer = c->beamformer == EE_BEAM_MVDR ? ee_arena_floats(a, array) : NULL;
@@ -154,7 +162,7 @@ static void carve_signal(ee_enhancer *e, ee_arena *a, size_t array, size_t spect
     e->input = ee_arena_floats(a, (size_t)(e->hop * c->mics));
     e->output = ee_arena_floats(a, (size_t)(e->hop * c->ears));
     e->history = ee_arena_floats(a, (size_t)(c->analysis * c->mics));
-    e->overlap = ee_arena_floats(a, (size_t)(c->synthesis * c->ears));
+    e->overlap = ee_arena_floats(a, (size_t)(e->hop * c->ears));
     e->X = ee_arena_floats(a, array);
     e->Y = ee_arena_floats(a, spectrum * (size_t)c->ears);
     e->U = ee_arena_floats(a, spectrum);
@@ -233,16 +241,16 @@ static void aim(ee_enhancer *e)
     for (int f = 0; f < e->bins; f++) e->weights[2 * reference * (size_t)e->bins + (size_t)f] = 1.0f;
 }
 
-static void take_beam(ee_enhancer *e, const ee_beam *beam)
+static void take_tables(ee_enhancer *e, const ee_beam *beam)
 {
-    copy_table(e->fixed, beam->weights, array_size(e));
-    copy_table(e->steering, beam->steering, array_size(e));
-    if (follows(e)) copy_table(e->track.turn, beam->turn, array_size(e));
-    copy_table(e->ear, beam->ear, 2 * (size_t)e->bins);
-    copy_table(e->prior, beam->prior, (size_t)(e->config.mics * e->config.mics * e->bins));
-    if (!beam->noise) e->noise = NULL;
-    copy_table(e->noise, beam->noise, array_size(e));
-    copy_table(e->sum, beam->sum, array_size(e));
+    int adaptive = e->config.beamformer == EE_BEAM_MVDR, several = e->config.mics > 1;
+    e->fixed = beam->weights;
+    e->noise = several ? beam->noise : NULL;
+    e->sum = e->noise ? beam->sum : NULL;
+    e->steering = adaptive ? beam->steering : NULL;
+    e->prior = adaptive ? beam->prior : NULL;
+    e->ear = e->config.ears > 1 ? beam->ear : NULL;
+    e->track.turn = beam->turn;
 }
 
 /* The talker's covariance starts as d d^H at a level below the noise. */
@@ -256,16 +264,92 @@ static void start_speech(ee_enhancer *e)
     ee_covariance_update(e->speech, e->steering, e->rate, mics, bins);
 }
 
-int ee_enhancer_set_beam(ee_enhancer *e, const ee_beam *beam)
+static void take_beam(ee_enhancer *e, const ee_beam *beam)
 {
-    if (!e) return EE_ERR_NULL;
-    if (!beam_fits(&e->config, beam) || (has_noise(e) && !beam->noise)) return EE_ERR_CONFIG;
-    take_beam(e, beam);
+    take_tables(e, beam);
     if (follows(e)) ee_track_reset(&e->track);
     e->status.look_steps = 0;
     if (e->config.beamformer == EE_BEAM_FIXED) aim(e);
     if (e->covariance_started) start_speech(e);
     e->settling = SETTLE_HOPS;
+}
+
+/* ---- between the threads: settings in, status out ---- */
+
+int ee_enhancer_set_beam(ee_enhancer *e, const ee_beam *beam)
+{
+    const ee_beam *replaced;
+    if (!e) return EE_ERR_NULL;
+    if (!beam_fits(&e->config, beam)) return EE_ERR_CONFIG;
+    EE_ATOMIC_EXCHANGE(&e->next, &beam, &replaced);
+    return EE_OK;
+}
+
+int ee_enhancer_pending(const ee_enhancer *e)
+{
+    const ee_beam *beam = NULL;
+    if (e) EE_ATOMIC_LOAD(&e->next, &beam);
+    return beam != NULL;
+}
+
+int ee_enhancer_set_strength(ee_enhancer *e, float strength)
+{
+    if (!e) return EE_ERR_NULL;
+    if (!in_unit(strength)) return EE_ERR_CONFIG;
+    EE_ATOMIC_STORE(&e->next_strength, &strength);
+    return EE_OK;
+}
+
+int ee_enhancer_set_cues(ee_enhancer *e, float cues)
+{
+    if (!e) return EE_ERR_NULL;
+    if (!in_unit(cues)) return EE_ERR_CONFIG;
+    EE_ATOMIC_STORE(&e->next_cues, &cues);
+    return EE_OK;
+}
+
+int ee_enhancer_set_bypass(ee_enhancer *e, int bypass)
+{
+    if (!e) return EE_ERR_NULL;
+    EE_ATOMIC_STORE(&e->next_bypass, &bypass);
+    return EE_OK;
+}
+
+/* Once exchanged, the beam before is not read any more: its owner may have it back. */
+static void take_settings(ee_enhancer *e)
+{
+    const ee_beam *none = NULL, *beam;
+    EE_ATOMIC_LOAD(&e->next_strength, &e->config.strength);
+    EE_ATOMIC_LOAD(&e->next_cues, &e->config.cues);
+    EE_ATOMIC_LOAD(&e->next_bypass, &e->config.bypass);
+    EE_ATOMIC_EXCHANGE(&e->next, &none, &beam);
+    if (beam) take_beam(e, beam);
+}
+
+static void publish(ee_enhancer *e)
+{
+    uint32_t edition = e->edition + 1;
+    snapshot now = {e->status};
+    snapshot *slot = &e->published[edition % 2];
+    for (size_t i = 0; i < STATUS_WORDS; i++) EE_ATOMIC_STORE(&slot->words[i], &now.words[i]);
+    EE_ATOMIC_STORE(&e->edition, &edition);
+}
+
+/* An edition is overwritten two editions later. So an interrupt reads at once, and a thread reads again where a hop has
+ * ended meanwhile. */
+int ee_enhancer_status(const ee_enhancer *e, ee_status *status)
+{
+    snapshot read;
+    uint32_t before, after;
+    if (!e || !status) return EE_ERR_NULL;
+    do {
+        EE_ATOMIC_LOAD(&e->edition, &before);
+        const snapshot *slot = &e->published[before % 2];
+        for (size_t i = 0; i < STATUS_WORDS; i++) EE_ATOMIC_LOAD(&slot->words[i], &read.words[i]);
+        EE_ATOMIC_LOAD(&e->edition, &after);
+    } while (after != before);
+    if (ee_enhancer_pending(e)) read.status.look_steps = 0; /* steps from the direction set */
+    *status = read.status;
     return EE_OK;
 }
 
@@ -275,11 +359,13 @@ int ee_enhancer_reset(ee_enhancer *e)
 {
     if (!e) return EE_ERR_NULL;
     const ee_config *c = &e->config;
+    take_settings(e);
     memset(&e->status, 0, sizeof e->status);
+    e->status.limiter_gain = 1.0f;
     memset(e->input, 0, (size_t)(e->hop * c->mics) * sizeof(float));
     memset(e->output, 0, (size_t)(e->hop * c->ears) * sizeof(float));
     memset(e->history, 0, (size_t)(c->analysis * c->mics) * sizeof(float));
-    memset(e->overlap, 0, (size_t)(c->synthesis * c->ears) * sizeof(float));
+    memset(e->overlap, 0, (size_t)(e->hop * c->ears) * sizeof(float));
     memset(e->peaks, 0, (size_t)e->peak_count * sizeof(float));
     memset(e->mic_power, 0, (size_t)c->mics * sizeof(float));
     memset(e->presence_beam, 0, (size_t)c->bands * sizeof(float));
@@ -299,6 +385,9 @@ int ee_enhancer_reset(ee_enhancer *e)
     e->settling = e->covariance_started = e->solve_at = e->fill = e->peak_at = 0;
     e->strength = c->strength;
     e->cues = c->cues;
+    e->bypass = c->bypass ? 1.0f : 0.0f;
+    ee_limiter_tune(&e->limiter, c->ceiling, (double)e->hop / c->sample_rate);
+    publish(e);
     return ee_features_init(&e->features, (float)e->hop / (float)c->sample_rate);
 }
 
@@ -315,7 +404,7 @@ int ee_enhancer_init(ee_enhancer **out, void *memory, size_t bytes, const ee_con
     code = ee_stft_init(&e->stft, e->stft, stft, config->analysis, config->synthesis);
     if (code) return code;
     double hop_seconds = (double)e->hop / config->sample_rate;
-    e->forget = e->prior ? (float)ee_one_minus_exp(hop_seconds / (double)config->noise_seconds) : 0.0f;
+    e->forget = e->covariance ? (float)ee_one_minus_exp(hop_seconds / (double)config->noise_seconds) : 0.0f;
     e->fade = (float)ee_one_minus_exp(hop_seconds / BEAM_SECONDS);
     e->forget_speech = (float)ee_one_minus_exp(hop_seconds / SPEECH_SECONDS);
     e->meter = (float)ee_one_minus_exp(hop_seconds / METER_SECONDS);
@@ -325,36 +414,16 @@ int ee_enhancer_init(ee_enhancer **out, void *memory, size_t bytes, const ee_con
     e->floor_most = (int)(FLOOR_SECONDS / hop_seconds);
     e->burst_most = (int)(BURST_SECONDS / hop_seconds) + 1;
     if (follows(e)) ee_track_tune(&e->track, config->sample_rate, config->analysis, hop_seconds);
-    take_beam(e, beam);
+    take_tables(e, beam);
+    e->next_strength = config->strength;
+    e->next_cues = config->cues;
+    e->next_bypass = config->bypass;
     code = ee_enhancer_reset(e);
     if (code == EE_OK) *out = e;
     return code;
 }
 
 int ee_enhancer_latency(const ee_enhancer *e) { return e->config.synthesis - (e->config.aligned ? e->hop : 0); }
-
-int ee_enhancer_set_strength(ee_enhancer *e, float strength)
-{
-    if (!e) return EE_ERR_NULL;
-    if (!in_unit(strength)) return EE_ERR_CONFIG;
-    e->config.strength = strength;
-    return EE_OK;
-}
-
-int ee_enhancer_set_cues(ee_enhancer *e, float cues)
-{
-    if (!e) return EE_ERR_NULL;
-    if (!in_unit(cues)) return EE_ERR_CONFIG;
-    e->config.cues = cues;
-    return EE_OK;
-}
-
-int ee_enhancer_status(const ee_enhancer *e, ee_status *status)
-{
-    if (!e || !status) return EE_ERR_NULL;
-    *status = e->status;
-    return EE_OK;
-}
 
 const float *ee_enhancer_beam(const ee_enhancer *e) { return e ? e->Y : NULL; }
 
@@ -555,7 +624,7 @@ static void blend_steering(ee_enhancer *e, int first, int count)
 static void renew_weights(ee_enhancer *e)
 {
     const ee_config *c = &e->config;
-    int share = (e->bins + c->solve_hops - 1) / c->solve_hops;
+    int share = 1 + (e->bins - 1) / c->solve_hops; /* rounded up */
     int count = e->solve_at + share <= e->bins ? share : e->bins - e->solve_at;
     blend_steering(e, e->solve_at, count);
     ee_mvdr_weights(e->covariance, e->prior, c->prior_weight, e->blended, e->status.dead_mics, c->mics, e->bins,
@@ -749,15 +818,39 @@ static void mix_ear(ee_enhancer *e, int ear)
         }
 }
 
-static void limit(ee_enhancer *e)
+/* Within the headroom above the recent input. */
+static void bound(ee_enhancer *e)
 {
-    float ceiling = 0.0f;
-    for (int i = 0; i < e->peak_count; i++) ceiling = e->peaks[i] > ceiling ? e->peaks[i] : ceiling;
-    ceiling *= CEILING;
+    float most = 0.0f;
+    for (int i = 0; i < e->peak_count; i++) most = e->peaks[i] > most ? e->peaks[i] : most;
+    most *= HEADROOM;
     for (int k = 0; k < e->hop * e->config.ears; k++) {
         float y = e->output[k];
-        e->output[k] = y > ceiling ? ceiling : y < -ceiling ? -ceiling : y;
+        e->output[k] = y > most ? most : y < -most ? -most : y;
     }
+}
+
+/* Cross-fades to the reference microphones as they came in, as late as what comes out. */
+static void pass_by(ee_enhancer *e)
+{
+    const ee_config *c = &e->config;
+    float from = e->bypass, to = step_towards(from, c->bypass ? 1.0f : 0.0f), step = (to - from) / (float)e->hop;
+    e->bypass = to;
+    if (from <= 0.0f && to <= 0.0f) return;
+    for (int ear = 0; ear < c->ears; ear++) {
+        const float *x = e->history + (c->reference[ear] + 1) * c->analysis - c->synthesis;
+        for (int k = 0; k < e->hop; k++) {
+            float share = from + step * (float)(k + 1), *y = e->output + k * c->ears + ear;
+            *y = share < 1.0f ? *y + share * (x[k] - *y) : x[k];
+        }
+    }
+}
+
+static void limit(ee_enhancer *e)
+{
+    if (e->config.ceiling <= 0.0f) return;
+    e->status.limiter_gain = ee_limiter_hop(&e->limiter, e->output, e->hop, e->config.ears);
+    e->status.limited_hops += e->status.limiter_gain < 1.0f;
 }
 
 static void synthesize(ee_enhancer *e)
@@ -771,8 +864,10 @@ static void synthesize(ee_enhancer *e)
     e->cues = step_towards(e->cues, c->cues);
     for (int ear = 0; ear < c->ears; ear++) {
         mix_ear(e, ear);
-        ee_stft_synthesize(e->stft, e->overlap + ear * c->synthesis, e->mixed, e->output + ear, c->ears);
+        ee_stft_synthesize(e->stft, e->overlap + ear * e->hop, e->mixed, e->output + ear, c->ears);
     }
+    bound(e);
+    pass_by(e);
     limit(e);
 }
 
@@ -781,6 +876,7 @@ static void synthesize(ee_enhancer *e)
 static int process_hop(ee_enhancer *e)
 {
     const ee_config *c = &e->config;
+    take_settings(e);
     int silent = sanitize(e), code = EE_OK;
     if (!silent && c->mics > 1) find_dead_mics(e);
     for (int m = 0; m < c->mics; m++)
@@ -798,6 +894,7 @@ static int process_hop(ee_enhancer *e)
     }
     synthesize(e);
     e->status.hops++;
+    publish(e);
     return code;
 }
 

@@ -1,17 +1,23 @@
 /*
  * fft.c: real FFT of powers of two.
  *
- * A real sequence of n samples is transformed as n/2 complex ones (even samples real, odd ones imaginary) by a Stockham
- * radix-4 transform on planar data, so that the compiler can vectorise the inner loops. A radix-2 step
- * closes lengths that are no power of four.
+ * A real sequence of n samples is transformed as N = n/2 complex ones (even samples real, odd ones imaginary). The
+ * complex transform is Stockham's, without bit reversal: passes of radix 8, the last one of radix 2, 4 or 8 (fft_ops.h).
+ * Between passes, numbers lie in blocks of LANES real and LANES imaginary parts: vectors for a processor that has them,
+ * constant offsets from one pointer for one that has not.
  */
 #include "internal.h"
 
+enum { LANES = 8, TWIDDLES = 14 }; /* of a butterfly: w, w^2, ..., w^7, real and imaginary parts */
+
 struct ee_fft {
-    int n;                   /* real length */
-    float *cosine, *sine;    /* exp(-2 pi i k / n), k = 0..n-1 */
-    float *first[6];         /* twiddles of the first step: w, w^2, w^3, real and imaginary, contiguous */
-    float *work[4];          /* two planar buffers of n/2 */
+    int n;           /* real length */
+    float *first;    /* twiddles of the first pass: [N/8/LANES][TWIDDLES][LANES] */
+    float *middle;   /* of the passes between first and last, one after the other: [butterfly][TWIDDLES] */
+    float *split;    /* exp(-2 pi i k / n) / 2: N/2 real parts, then as many imaginary ones */
+    float *work[2];  /* N complex numbers each, and one more */
+    void (*forward)(ee_fft *, const float *x, float *X);
+    void (*inverse)(ee_fft *, const float *X, float *x, int tail);
 };
 
 int ee_is_power_of_two(int n) { return n > 0 && (n & (n - 1)) == 0; }
@@ -53,28 +59,112 @@ double ee_one_minus_exp(double x)
     return 1.0 - sum;
 }
 
+/* All butterflies between the first pass, which leaves sequences of N/8 numbers to transform, and the last. */
+static size_t middle_butterflies(int n)
+{
+    size_t count = 0;
+    for (int length = n / 16; length > LANES; length /= 8) count += (size_t)length / 8;
+    return count;
+}
+
 static void carve(ee_fft *fft, ee_arena *arena, int n)
 {
-    size_t half = (size_t)n / 2, quarter = (size_t)n / 8;
-    float *cosine = ee_arena_floats(arena, (size_t)n), *sine = ee_arena_floats(arena, (size_t)n);
-    float *first[6], *work[4];
-    for (int i = 0; i < 6; i++) first[i] = ee_arena_floats(arena, quarter);
-    for (int i = 0; i < 4; i++) work[i] = ee_arena_floats(arena, half);
-    if (!fft) return;
+    size_t blocks = (size_t)(n / 16 + LANES - 1) / LANES;
     fft->n = n;
-    fft->cosine = cosine;
-    fft->sine = sine;
-    for (int i = 0; i < 6; i++) fft->first[i] = first[i];
-    for (int i = 0; i < 4; i++) fft->work[i] = work[i];
+    fft->first = ee_arena_floats(arena, blocks * LANES * TWIDDLES);
+    fft->middle = ee_arena_floats(arena, middle_butterflies(n) * TWIDDLES);
+    fft->split = ee_arena_floats(arena, (size_t)n / 2);
+    for (int i = 0; i < 2; i++) fft->work[i] = ee_arena_floats(arena, (size_t)n + 2);
 }
 
 size_t ee_fft_size(int n)
 {
     if (!ee_is_power_of_two(n) || n < EE_MIN_FFT || n > EE_MAX_FFT) return 0;
     ee_arena arena = {NULL, 0};
+    ee_fft nowhere;
     ee_arena_take(&arena, sizeof(ee_fft));
-    carve(NULL, &arena, n);
+    carve(&nowhere, &arena, n);
     return arena.used;
+}
+
+/* exp(-2 pi i k / n) / scale, 0 <= k < n */
+static void root(int k, int n, double scale, float *re, float *im)
+{
+    double sine, cosine;
+    ee_sincos(k, n, &sine, &cosine);
+    *re = (float)(cosine / scale);
+    *im = (float)(-sine / scale);
+}
+
+static void make_twiddles(ee_fft *fft)
+{
+    int n = fft->n;
+    float *w = fft->middle;
+    for (int p = 0; p < n / 16; p++)
+        for (int i = 0; i < 7; i++) {
+            float *at = fft->first + p / LANES * LANES * TWIDDLES + 2 * i * LANES + p % LANES;
+            root(2 * (i + 1) * p, n, 1.0, at, at + LANES);
+        }
+    for (int length = n / 16; length > LANES; length /= 8)
+        for (int p = 0; p < length / 8; p++)
+            for (int i = 0; i < 7; i++, w += 2) root((i + 1) * p * (n / length), n, 1.0, w, w + 1);
+    for (int k = 0; k < n / 4; k++) root(k, n, 2.0, fft->split + k, fft->split + n / 4 + k);
+}
+
+/* ---- transforms, plain and with vectors ---- */
+
+#define WIDTH 1
+#define EE_OPS(name) name##_plain
+#include "fft_ops.h"
+#undef WIDTH
+#undef EE_OPS
+
+#if (defined(__x86_64__) || defined(__aarch64__)) && (defined(__clang__) || __GNUC__ >= 12)
+#define HAS_VECTORS 1
+#define WIDTH 4
+#define EE_OPS(name) name##_vector
+#include "fft_ops.h"
+#undef WIDTH
+#undef EE_OPS
+#endif
+
+#if defined(HAS_VECTORS) && defined(__x86_64__)
+#define HAS_AVX2 1
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2")
+#endif
+#define WIDTH 8
+#define EE_OPS(name) name##_avx2
+#include "fft_ops.h"
+#undef WIDTH
+#undef EE_OPS
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif
+
+void ee_fft_vectorize(ee_fft *fft, int width)
+{
+    fft->forward = forward_plain;
+    fft->inverse = inverse_plain;
+#ifdef HAS_VECTORS
+    if (width >= 4 && fft->n >= 64) {
+        fft->forward = forward_vector;
+        fft->inverse = inverse_vector;
+    }
+#endif
+#ifdef HAS_AVX2
+    if (width >= 8 && fft->n >= 128 && __builtin_cpu_supports("avx2")) {
+        fft->forward = forward_avx2;
+        fft->inverse = inverse_avx2;
+    }
+#endif
+    (void)width;
 }
 
 int ee_fft_init(ee_fft **out, void *memory, size_t bytes, int n)
@@ -84,152 +174,14 @@ int ee_fft_init(ee_fft **out, void *memory, size_t bytes, int n)
     ee_arena arena = {memory, 0};
     ee_fft *fft = ee_arena_take(&arena, sizeof(ee_fft));
     carve(fft, &arena, n);
-    for (int k = 0; k < n; k++) {
-        double s, c;
-        ee_sincos(k, n, &s, &c);
-        fft->cosine[k] = (float)c;
-        fft->sine[k] = (float)-s;
-    }
-    for (int p = 0; p < n / 8; p++)
-        for (int i = 0; i < 3; i++) { /* the complex transform has length n/2: its root is the table's second */
-            fft->first[2 * i][p] = fft->cosine[2 * (i + 1) * p];
-            fft->first[2 * i + 1][p] = fft->sine[2 * (i + 1) * p];
-        }
+    make_twiddles(fft);
+    ee_fft_vectorize(fft, LANES);
     *out = fft;
     return EE_OK;
 }
 
-/* First step, stride 1: the inner loop runs over the butterflies. */
-static void radix4_first(const ee_fft *fft, int n, const float *restrict xr, const float *restrict xi,
-                         float *restrict yr, float *restrict yi)
-{
-    int m = n / 4;
-    const float *restrict w1r = fft->first[0], *restrict w1i = fft->first[1];
-    const float *restrict w2r = fft->first[2], *restrict w2i = fft->first[3];
-    const float *restrict w3r = fft->first[4], *restrict w3i = fft->first[5];
-    for (int p = 0; p < m; p++) {
-        float ar = xr[p] + xr[p + 2 * m], ai = xi[p] + xi[p + 2 * m];
-        float br = xr[p] - xr[p + 2 * m], bi = xi[p] - xi[p + 2 * m];
-        float cr = xr[p + m] + xr[p + 3 * m], ci = xi[p + m] + xi[p + 3 * m];
-        float dr = xi[p + m] - xi[p + 3 * m], di = xr[p + 3 * m] - xr[p + m]; /* -i times the difference */
-        float er = br + dr, ei = bi + di, fr = ar - cr, fi = ai - ci, gr = br - dr, gi = bi - di;
-        yr[4 * p] = ar + cr;
-        yi[4 * p] = ai + ci;
-        yr[4 * p + 1] = er * w1r[p] - ei * w1i[p];
-        yi[4 * p + 1] = er * w1i[p] + ei * w1r[p];
-        yr[4 * p + 2] = fr * w2r[p] - fi * w2i[p];
-        yi[4 * p + 2] = fr * w2i[p] + fi * w2r[p];
-        yr[4 * p + 3] = gr * w3r[p] - gi * w3i[p];
-        yi[4 * p + 3] = gr * w3i[p] + gi * w3r[p];
-    }
-}
+void ee_fft_forward(ee_fft *fft, const float *x, float *X) { fft->forward(fft, x, X); }
 
-/* One butterfly group with fixed twiddles: the inner loop runs over the stride. */
-static void radix4_group(int s, const float w[6], int leg, const float *restrict xr, const float *restrict xi,
-                         float *restrict yr, float *restrict yi)
-{
-    for (int q = 0; q < s; q++) {
-        float ar = xr[q] + xr[q + 2 * leg], ai = xi[q] + xi[q + 2 * leg];
-        float br = xr[q] - xr[q + 2 * leg], bi = xi[q] - xi[q + 2 * leg];
-        float cr = xr[q + leg] + xr[q + 3 * leg], ci = xi[q + leg] + xi[q + 3 * leg];
-        float dr = xi[q + leg] - xi[q + 3 * leg], di = xr[q + 3 * leg] - xr[q + leg];
-        float er = br + dr, ei = bi + di, fr = ar - cr, fi = ai - ci, gr = br - dr, gi = bi - di;
-        yr[q] = ar + cr;
-        yi[q] = ai + ci;
-        yr[q + s] = er * w[0] - ei * w[1];
-        yi[q + s] = er * w[1] + ei * w[0];
-        yr[q + 2 * s] = fr * w[2] - fi * w[3];
-        yi[q + 2 * s] = fr * w[3] + fi * w[2];
-        yr[q + 3 * s] = gr * w[4] - gi * w[5];
-        yi[q + 3 * s] = gr * w[5] + gi * w[4];
-    }
-}
+void ee_fft_inverse(ee_fft *fft, const float *X, float *x) { fft->inverse(fft, X, x, 0); }
 
-static void radix4_step(const ee_fft *fft, int n, int s, const float *xr, const float *xi, float *yr, float *yi)
-{
-    int m = n / 4, unit = fft->n / n;
-    for (int p = 0; p < m; p++) {
-        float w[6];
-        for (int i = 0; i < 3; i++) {
-            w[2 * i] = fft->cosine[(i + 1) * p * unit];
-            w[2 * i + 1] = fft->sine[(i + 1) * p * unit];
-        }
-        radix4_group(s, w, s * m, xr + s * p, xi + s * p, yr + 4 * s * p, yi + 4 * s * p);
-    }
-}
-
-static void radix2_last(int s, const float *restrict xr, const float *restrict xi, float *restrict yr,
-                        float *restrict yi)
-{
-    for (int q = 0; q < s; q++) {
-        yr[q] = xr[q] + xr[q + s];
-        yi[q] = xi[q] + xi[q + s];
-        yr[q + s] = xr[q] - xr[q + s];
-        yi[q + s] = xi[q] - xi[q + s];
-    }
-}
-
-/* Complex transform of length n/2 of work[re], work[im], in turns between the two buffers; returns where the result is:
- * 0 (work[0], work[1]) or 2. Swapping the roles of re and im (re = 1) gives the unscaled inverse. */
-static int transform(ee_fft *fft, int re)
-{
-    int n = fft->n / 2, s = 1, from = 0;
-    while (n > 1) {
-        float *xr = fft->work[from + re], *xi = fft->work[from + 1 - re];
-        from = 2 - from;
-        float *yr = fft->work[from + re], *yi = fft->work[from + 1 - re];
-        if (n == 2) radix2_last(s, xr, xi, yr, yi);
-        else if (s == 1) radix4_first(fft, n, xr, xi, yr, yi);
-        else radix4_step(fft, n, s, xr, xi, yr, yi);
-        s *= n == 2 ? 2 : 4;
-        n /= n == 2 ? 2 : 4;
-    }
-    return from;
-}
-
-void ee_fft_forward(ee_fft *fft, const float *x, float *X)
-{
-    int half = fft->n / 2;
-    float *restrict er = fft->work[0], *restrict ei = fft->work[1];
-    for (int k = 0; k < half; k++) {
-        er[k] = x[2 * k];
-        ei[k] = x[2 * k + 1];
-    }
-    int at = transform(fft, 0);
-    const float *restrict zr = fft->work[at], *restrict zi = fft->work[at + 1];
-    const float *restrict c = fft->cosine, *restrict s = fft->sine;
-    float *restrict Xr = X, *restrict Xi = X + half + 1;
-    Xr[0] = zr[0] + zi[0];
-    Xr[half] = zr[0] - zi[0];
-    Xi[0] = Xi[half] = 0.0f;
-    for (int k = 1; k < half; k++) { /* even and odd parts of the packed transform */
-        float ar = 0.5f * (zr[k] + zr[half - k]), ai = 0.5f * (zi[k] - zi[half - k]);
-        float br = 0.5f * (zi[k] + zi[half - k]), bi = 0.5f * (zr[half - k] - zr[k]);
-        Xr[k] = ar + (br * c[k] - bi * s[k]);
-        Xi[k] = ai + (br * s[k] + bi * c[k]);
-    }
-}
-
-void ee_fft_inverse(ee_fft *fft, const float *X, float *x)
-{
-    int half = fft->n / 2;
-    const float *restrict Xr = X, *restrict Xi = X + half + 1;
-    const float *restrict c = fft->cosine, *restrict s = fft->sine;
-    float *restrict zr = fft->work[0], *restrict zi = fft->work[1];
-    float scale = 1.0f / (float)fft->n;
-    zr[0] = scale * (Xr[0] + Xr[half]);
-    zi[0] = scale * (Xr[0] - Xr[half]);
-    for (int k = 1; k < half; k++) {
-        float ar = Xr[k] + Xr[half - k], ai = Xi[k] - Xi[half - k];
-        float tr = Xr[k] - Xr[half - k], ti = Xi[k] + Xi[half - k];
-        float br = tr * c[k] + ti * s[k], bi = ti * c[k] - tr * s[k];
-        zr[k] = scale * (ar - bi);
-        zi[k] = scale * (ai + br);
-    }
-    int at = transform(fft, 1);
-    const float *restrict er = fft->work[at], *restrict ei = fft->work[at + 1];
-    for (int k = 0; k < half; k++) {
-        x[2 * k] = er[k];
-        x[2 * k + 1] = ei[k];
-    }
-}
+void ee_fft_inverse_tail(ee_fft *fft, const float *X, float *x) { fft->inverse(fft, X, x, 1); }

@@ -43,8 +43,38 @@ double ee_one_minus_exp(double x);
 
 int ee_is_power_of_two(int n);
 
+/* As ee_fft_inverse, but only the last quarter of x is written (it may be more). */
+void ee_fft_inverse_tail(ee_fft *fft, const float *X, float *x);
+
+/* How many numbers the transform may take at a time, 1, 4 or 8, where the machine can (8 after init): the same bits. */
+void ee_fft_vectorize(ee_fft *fft, int width);
+
 /* Whether a network may use the vector instructions found on this machine (it does after init): the same bits. */
 void ee_net_vectorize(ee_net *net, int wanted);
+
+/* ---- between two threads ----
+ * They share single words, through these alone: GCC's and Clang's generic atomics. Another compiler may be given its own
+ * on the command line; acquire and release order must hold. On a single core volatile accesses do, EXCHANGE with
+ * interrupts off. */
+#ifndef EE_ATOMIC_LOAD /* *to = *at */
+#define EE_ATOMIC_LOAD(at, to) __atomic_load(at, to, __ATOMIC_ACQUIRE)
+#endif
+#ifndef EE_ATOMIC_STORE /* *at = *from */
+#define EE_ATOMIC_STORE(at, from) __atomic_store(at, from, __ATOMIC_RELEASE)
+#endif
+#ifndef EE_ATOMIC_EXCHANGE /* *to = *at, *at = *from */
+#define EE_ATOMIC_EXCHANGE(at, from, to) __atomic_exchange(at, from, to, __ATOMIC_ACQ_REL)
+#endif
+
+/* ---- output limiter (limiter.c) ---- */
+
+typedef struct {
+    float ceiling, gain, release; /* largest sample that it lets out; at the end of the last hop; rise per hop */
+} ee_limiter;
+
+void ee_limiter_tune(ee_limiter *l, float ceiling, double hop_seconds);
+/* y[frames][channels], in place: no sample above the ceiling. Returns the least gain of the hop, 1: untouched. */
+float ee_limiter_hop(ee_limiter *l, float *y, int frames, int channels);
 
 /* ---- the talker's direction (track.c) ---- */
 
@@ -52,14 +82,15 @@ void ee_net_vectorize(ee_net *net, int wanted);
 
 typedef struct {
     int steps, mics, bins, first, last, per_hop;  /* steps to either side; bins looked at; directions tried per hop */
-    float *turn, *look, *tried;                   /* [mics][2][bins] phases of one turn, of the look; direction tried */
+    const float *turn;                            /* [mics][2][bins] phases of one turn, in ee_beam */
+    float *look, *tried;                          /* [mics][2][bins] phases of the look; direction tried */
     float *scratch;                               /* [3][bins] */
     float scores[2 * (EE_MAX_LOOK_STEPS + EE_LOOK_BEYOND) + 1];  /* of directions 0, 1, .. reach, -1, .. -reach */
     int at;                                       /* the direction to try next, of these */
     int turned;                                   /* the look, turns to the left */
 } ee_track;
 
-/* Sets the pointers but for arena->base NULL, where it only counts. The caller sets `steps` and fills `turn`. */
+/* Sets the pointers but for arena->base NULL, where it only counts. The caller sets `steps` and `turn`. */
 void ee_track_carve(ee_track *t, ee_arena *arena, int mics, int bins);
 void ee_track_tune(ee_track *t, int sample_rate, int analysis, double hop_seconds);
 void ee_track_reset(ee_track *t);

@@ -72,21 +72,27 @@ const float *ee_stft_window(const ee_stft *stft, int synthesis) { return stft->w
 void ee_stft_analyze(ee_stft *stft, float *history, const float *hop, int stride, float *X)
 {
     int kept = stft->analysis - stft->hop;
-    memmove(history, history + stft->hop, (size_t)kept * sizeof(float));
-    for (int k = 0; k < stft->hop; k++) history[kept + k] = hop[k * stride];
-    const float *restrict window = stft->window[0];
+    const float *restrict window = stft->window[0], *later = history + stft->hop;
     float *restrict frame = stft->frame;
-    for (int k = 0; k < stft->analysis; k++) frame[k] = history[k] * window[k];
+    for (int k = 0; k < kept; k++) {
+        history[k] = later[k];
+        frame[k] = history[k] * window[k];
+    }
+    for (int k = 0; k < stft->hop; k++) {
+        history[kept + k] = hop[k * stride];
+        frame[kept + k] = history[kept + k] * window[kept + k];
+    }
     ee_fft_forward(stft->fft, frame, X);
 }
 
 void ee_stft_synthesize(ee_stft *stft, float *overlap, const float *X, float *hop, int stride)
 {
-    ee_fft_inverse(stft->fft, X, stft->frame);
-    const float *restrict tail = stft->frame + stft->analysis - stft->synthesis;
-    const float *restrict window = stft->window[1];
-    for (int k = 0; k < stft->synthesis; k++) overlap[k] += tail[k] * window[k];
-    for (int k = 0; k < stft->hop; k++) hop[k * stride] = overlap[k];
-    memmove(overlap, overlap + stft->hop, (size_t)stft->hop * sizeof(float));
-    memset(overlap + stft->hop, 0, (size_t)stft->hop * sizeof(float));
+    int n = stft->hop;
+    const float *restrict window = stft->window[1], *restrict tail = stft->frame + stft->analysis - stft->synthesis;
+    if (stft->synthesis <= stft->analysis / 4) ee_fft_inverse_tail(stft->fft, X, stft->frame);
+    else ee_fft_inverse(stft->fft, X, stft->frame);
+    for (int k = 0; k < n; k++) {
+        hop[k * stride] = overlap[k] + tail[k] * window[k];
+        overlap[k] = tail[n + k] * window[n + k];
+    }
 }

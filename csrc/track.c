@@ -22,7 +22,6 @@ void ee_track_carve(ee_track *t, ee_arena *arena, int mics, int bins)
     size_t array = 2 * (size_t)(mics * bins);
     t->mics = mics;
     t->bins = bins;
-    t->turn = ee_arena_floats(arena, array);
     t->look = ee_arena_floats(arena, array);
     t->tried = ee_arena_floats(arena, array);
     t->scratch = ee_arena_floats(arena, 3 * (size_t)bins);

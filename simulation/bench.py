@@ -4,7 +4,8 @@
 
 Every subject processes a second of audio, all of them in turn, round after round; figures are medians over the
 rounds, so that a busy moment of the machine hits all alike. Stages inside the kernel are differences between chains
-that differ by that stage. One thread. With the extra `litert`, LiteRT runs the same network beside the C engine.
+that differ by that stage. One thread. With the extra `litert`, LiteRT runs the same network beside the C engine. Below,
+the FFT beside NumPy's and FFTW's (bench_fft.py).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from ..kernel import ffi, lib, pointer
 from ..masknet import MaskNet, runtime_name, zoo_names
 from ..nativenet import NativeNet
 from ..profiles import PROFILES, Profile
+from . import bench_fft
 from .peers import Dtln
 
 ROUNDS = 30
@@ -208,6 +210,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         array, profile = MicArray.load(args.array), PROFILES[args.profile]
         subjects = chain_subjects(array, profile, args.model) | reference_subjects(array, profile, args.peers)
         print(report(medians(subjects, args.rounds), array, profile))
+        print(f"\n{bench_fft.report(args.rounds)}")
         return 0
     except (ValueError, EdgeEnhanceError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)

@@ -32,13 +32,14 @@ class Shadow:
 def shadow_filter(enhancer: Enhancer, mix: np.ndarray, parts: Sequence[np.ndarray]) -> Shadow:
     """Enhance the mixture, and do to each of its parts what was done to it.
 
-    enhancer : one ear, cues = 0, made with block = the hop; it processes the mixture, from the state that it is in
+    enhancer : one ear, cues = 0, no bypass, made with block = the hop; it processes the mixture, from the state that it
+    is in
     mix : (n, M) float, as the enhancer takes it · parts : (n, M) each, for example speech and noise
     The outputs of parts that sum to the mixture sum to the enhancer's output, but for its limiter.
     """
     profile, reference = enhancer.profile, enhancer.array.ear(enhancer.ears[0])
-    if enhancer.block is None or len(enhancer.ears) != 1 or enhancer.cues:
-        raise ValueError("shadow_filter needs an Enhancer with block set, one ear and cues = 0")
+    if enhancer.block is None or len(enhancer.ears) != 1 or enhancer.cues or enhancer.bypass:
+        raise ValueError("shadow_filter needs an Enhancer with block set, one ear, cues = 0 and no bypass")
     n, hops = len(mix), -(-(len(mix) + enhancer.latency) // profile.hop)
     padding = ((0, hops * profile.hop - n), (0, 0))
     mix = np.pad(np.asarray(mix, np.float32), padding)

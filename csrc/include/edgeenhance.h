@@ -65,7 +65,7 @@ int ee_stft_init(ee_stft **out, void *memory, size_t bytes, int analysis, int sy
 const float *ee_stft_window(const ee_stft *stft, int synthesis);  /* 0: analysis window; 1: synthesis window */
 /* Shift one hop (stride between samples) into history[analysis]; X: the spectrum of the windowed history. */
 void ee_stft_analyze(ee_stft *stft, float *history, const float *hop, int stride, float *X);
-/* Overlap-add the spectrum into overlap[synthesis]; write one finished hop. */
+/* Overlap-add the spectrum: one finished hop; what the next one takes from it stays in overlap[synthesis / 2]. */
 void ee_stft_synthesize(ee_stft *stft, float *overlap, const float *X, float *hop, int stride);
 
 /* ---- streaming resampler (resample.c): 48 kHz to 16, 16 to 44.1, ... ----
@@ -112,7 +112,8 @@ void ee_beam_apply(const float *w, const float *X, int mics, int bins, float *y)
 /* R += rate * (x x^H - R), rate[bins] in 0..1 */
 void ee_covariance_update(float *R, const float *X, const float *rate, int mics, int bins);
 /* MVDR by Cholesky: w = A^-1 d / (d^H A^-1 d), A = R * mics / tr(R) + prior_weight * prior, for bins first..first+count-1.
- * skip: bit m set leaves microphone m out (its weight is 0). Never NaN: a singular A is loaded until it is not. */
+ * skip: bit m set leaves microphone m out (its weight is 0). Never NaN: a singular A is loaded until it is not, and where
+ * |w|^2 would exceed 1e6 all the same, w is d / d^H d. */
 void ee_mvdr_weights(const float *R, const float *prior, float prior_weight, const float *d, unsigned skip,
                      int mics, int bins, int first, int count, float *w);
 
@@ -138,7 +139,8 @@ int ee_net_step(void *net, const int16_t *features, int16_t *gains);
 #define EE_BEAM_FIXED 0  /* beam->weights as they are */
 #define EE_BEAM_MVDR 1   /* adaptive: noise covariance driven by the mask of the hop before */
 
-/* Tables for one look direction; see "array data" above. Copied by init and by set_beam. */
+/* Tables for one look direction; see "array data" above. They are read where they lie, for one in flash, so they must stay
+ * there unchanged as long as the enhancer looks in that direction. */
 typedef struct {
     const float *weights;   /* [mics][2][bins] fixed beam with w^H d = 1 at ear 0's reference; also where MVDR starts */
     const float *noise;     /* [mics][2][bins] noise reference, null on the talker; NULL with one microphone */
@@ -170,6 +172,8 @@ typedef struct {
     int look_steps;            /* MVDR with a mask: follow the talker so many steps (ee_beam.turn) to either side, 0: not */
     float strength;            /* 0 (delayed reference microphone) .. 1 (full enhancement) */
     float cues;                /* 0 (beam) .. 1 (gains on the unprocessed ear: noise keeps its place) */
+    int bypass;                /* 1: the delayed reference microphones come out, sample for sample */
+    float ceiling;             /* no output sample is larger, > 0, full scale is 1; 0: no limiter */
     ee_mask_fn mask;           /* NULL: the beam alone */
     void *mask_user;
 } ee_config;
@@ -177,28 +181,37 @@ typedef struct {
 typedef struct ee_enhancer ee_enhancer;
 size_t ee_enhancer_size(const ee_config *config);
 int ee_enhancer_init(ee_enhancer **out, void *memory, size_t bytes, const ee_config *config, const ee_beam *beam);
-int ee_enhancer_reset(ee_enhancer *enhancer);  /* as after init; look, strength and cues stay */
+int ee_enhancer_reset(ee_enhancer *enhancer);  /* as after init; look, strength, cues and bypass stay */
 /* in [frames][mics], out [frames][ears]; may not overlap. Every sample in gives a sample out, `latency` samples later. */
 int ee_enhancer_process(ee_enhancer *enhancer, const float *in, float *out, size_t frames);
 int ee_enhancer_latency(const ee_enhancer *enhancer);  /* samples: synthesis, or synthesis - hop when aligned */
-/* Setters: from the processing thread, between calls; carried out over some hops, without a click. */
-int ee_enhancer_set_beam(ee_enhancer *enhancer, const ee_beam *beam);
+
+/* Settings, from any one thread (or interrupt), while another one processes: nobody waits. They count from the next hop
+ * on, the last one if there were several, and are carried out over some hops, without a click. */
 int ee_enhancer_set_strength(ee_enhancer *enhancer, float strength);
 int ee_enhancer_set_cues(ee_enhancer *enhancer, float cues);
+/* Bypass fades over to the delayed reference microphones, as they came in, while the chain goes on to adapt. */
+int ee_enhancer_set_bypass(ee_enhancer *enhancer, int bypass);
+/* Beams set before (*beam and its tables) may be in use until `pending` is 0; then only the last one is. */
+int ee_enhancer_set_beam(ee_enhancer *enhancer, const ee_beam *beam);
+int ee_enhancer_pending(const ee_enhancer *enhancer);  /* 1 from set_beam until the next hop */
 
 /* What the enhancer has seen, for warnings and meters. */
 typedef struct {
     uint64_t hops;          /* processed */
     uint64_t bad_frames;    /* frames with NaN, Inf or absurd samples, muted */
     uint64_t mask_failures; /* hops that ran on the beam alone because the mask function failed */
+    uint64_t limited_hops;  /* hops in which the limiter was at work */
     unsigned dead_mics;     /* bit m: microphone m is silent while others are not */
     float gain;             /* mean gain of the last hop, 0..1 */
     float strength;         /* of the last hop: 0 in quiet, whatever was set */
+    float limiter_gain;     /* least of the last hop, 0..1 */
     int look_steps;         /* where the talker is followed to, steps to the left of the look direction */
 } ee_status;
-int ee_enhancer_status(const ee_enhancer *enhancer, ee_status *status);
+int ee_enhancer_status(const ee_enhancer *enhancer, ee_status *status);  /* as of the last hop; from any thread */
 /* What the last hop did, to look at: ear 0's beam before the gains (a spectrum), its weights [mics][2][bins], the gains
- * [bins]. The hop's output is strength * gain * w^H x + (1 - strength) * reference microphone, without cues. */
+ * [bins]. The hop's output is strength * gain * w^H x + (1 - strength) * reference microphone, without cues, bypass
+ * and limiter. From the thread that processes. */
 const float *ee_enhancer_beam(const ee_enhancer *enhancer);
 const float *ee_enhancer_weights(const ee_enhancer *enhancer);
 const float *ee_enhancer_gains(const ee_enhancer *enhancer);

@@ -1,5 +1,5 @@
-# What the microcontrollers have in common. A board sets EE_CORE (flags), EE_SCRIPT (linker script) and, where QEMU has
-# the machine, EE_MACHINE and EE_SYSTICK_HZ.
+# What the microcontrollers have in common. A board sets EE_CORE (flags), EE_SCRIPT (linker script), EE_CHIP (a source
+# of its own: clocks, boot block) where it needs one and, where QEMU has the machine, EE_MACHINE and EE_SYSTICK_HZ.
 set(CMAKE_SYSTEM_NAME Generic)
 set(CMAKE_SYSTEM_PROCESSOR arm)
 set(CMAKE_C_COMPILER arm-none-eabi-gcc)

@@ -30,24 +30,17 @@ static void *aligned(char *bytes) { return bytes + (ALIGN - (uintptr_t)bytes % A
 
 /* ---- printing, without printf ---- */
 
-static void print_number(uint32_t value)
-{
-    char text[11] = {0}, *digit = text + 10;
-    do *--digit = (char)('0' + value % 10); while (value /= 10);
-    board_print(digit);
-}
-
 static void print_named(const char *name, uint32_t value)
 {
     board_print(name);
-    print_number(value);
+    board_print_number(value);
 }
 
 /* Of full scale, in millionths. */
 static void print_sample(float x)
 {
     board_print(x < 0.0f ? " -" : " ");
-    print_number((uint32_t)(fabsf(x) * 1e6f + 0.5f));
+    board_print_number((uint32_t)(fabsf(x) * 1e6f + 0.5f));
 }
 
 /* ---- comparing ---- */
@@ -114,7 +107,7 @@ static void load_hop(float *hop, int at, int mics)
 /* Analysis and synthesis of microphone 0; the spectrum of the last hop, too. */
 static void test_stft(void)
 {
-    static float history[GOLDEN_ANALYSIS], overlap[GOLDEN_SYNTHESIS], X[2 * BINS];
+    static float history[GOLDEN_ANALYSIS], overlap[HOP], X[2 * BINS];
     float hop[HOP], out[HOP];
     comparison signal = {0}, spectrum = {0};
     meter m = {0};
@@ -132,6 +125,24 @@ static void test_stft(void)
     judge("STFT and back", &signal, golden_stft_hash, TOLERANCE);
     judge("spectrum", &spectrum, golden_spectrum_hash, TOLERANCE);
     print_meter("STFT and back", &m);
+}
+
+/* What one hop of 256-point analysis and synthesis costs, half overlapped: docs/boards.md sets it beside CMSIS-DSP. */
+static void measure_256_points(void)
+{
+    enum { POINTS = 256 };
+    static float history[POINTS], overlap[POINTS / 2], X[POINTS + 2], hop[POINTS / 2];
+    meter m = {0};
+    ee_stft *stft = NULL;
+    require("STFT", ee_stft_init(&stft, aligned(memory_block.bytes), GOLDEN_MEMORY, POINTS, POINTS));
+    for (int h = 0; stft && h < 4; h++) {
+        for (int k = 0; k < POINTS / 2; k++) hop[k] = (float)golden_input[k * GOLDEN_MICS] / 32768.0f;
+        board_start_clock();
+        ee_stft_analyze(stft, history, hop, 1, X);
+        ee_stft_synthesize(stft, overlap, X, hop, 1);
+        count_up(&m, board_clock());
+    }
+    print_meter("256 points and back", &m);
 }
 
 static ee_net *make_net(void)
@@ -179,7 +190,7 @@ static void test_chain(const golden_chain *golden)
     ee_net *net = make_net();
     config.mask = counted_net_step, config.mask_user = net;
     size_t size = ee_enhancer_size(&config);
-    print_number((uint32_t)config.mics), print_named(" microphones, ", (uint32_t)config.ears), board_print(" ears\n");
+    board_print_number((uint32_t)config.mics), print_named(" microphones, ", (uint32_t)config.ears), board_print(" ears\n");
     require("enhancer", ee_enhancer_init(&e, aligned(memory_block.bytes), GOLDEN_MEMORY, &config, golden->beam));
     memset(&of_network, 0, sizeof of_network);
     for (int at = 0; e && at < GOLDEN_FRAMES; at += HOP) {
@@ -201,6 +212,7 @@ int main(void)
 {
     board_print(TOLERANCE > 0.0f ? "fast build\n" : "exact build\n");
     test_stft();
+    measure_256_points();
     test_network();
     test_chain(&golden_two);
     test_chain(&golden_four);

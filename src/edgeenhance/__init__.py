@@ -4,6 +4,7 @@ from .arrays import MicArray
 from .beamform import DelayAndSum, Mvdr, Superdirective
 from .enhancer import Enhancer, Status, enhance
 from .errors import EdgeEnhanceError
+from .live import LiveEnhancer
 from .masknet import MaskNet
 from .nativenet import NativeNet
 from .profiles import PROFILES, Profile
@@ -15,6 +16,7 @@ __all__ = [
     "DelayAndSum",
     "EdgeEnhanceError",
     "Enhancer",
+    "LiveEnhancer",
     "MaskNet",
     "MicArray",
     "Mvdr",

@@ -9,6 +9,7 @@ What leads out of the file, or is of no type or operator known here, is an EdgeE
 from __future__ import annotations
 
 import math
+import reprlib
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,12 @@ OPERATORS = {
     114: "QUANTIZE",
 }  # fmt: skip
 TYPES = {0: np.dtype("<f4"), 2: np.dtype("<i4"), 7: np.dtype("<i2"), 9: np.dtype("i1")}
-_MOST = 4096  # entries of a vector of tables; networks here have a hundred
+# A few bytes of a file can claim, or point many times to, far more than the file holds. Networks here have 48 operators
+# and 71 tensors.
+_MOST_TABLES = 512
+_MOST_SLOTS = 64
+_MOST_INPUTS = 64  # of an operator
+_LONGEST_TEXT = 256
 
 
 class Table:
@@ -33,7 +39,7 @@ class Table:
         self._content, self._at = memoryview(content), at
         vtable = at - self._number("<i", at)
         size = self._number("<H", vtable)
-        if size < 4 or size % 2:
+        if size < 4 or size % 2 or size > 4 + 2 * _MOST_SLOTS:
             raise _damaged(f"a table of {size} bytes of slots")
         self._slots = np.frombuffer(self._bytes(vtable + 4, size - 4), "<u2").tolist()
 
@@ -60,7 +66,7 @@ class Table:
     def tables(self, slot: int) -> list[Table]:
         """A vector of tables; empty where it is absent."""
         offsets, start = self._vector(slot, "<u4")
-        if len(offsets) > _MOST:
+        if len(offsets) > _MOST_TABLES:
             raise _damaged(f"a list of {len(offsets)} tables")
         return [Table(self._content, start + 4 * n + int(offset)) for n, offset in enumerate(offsets)]
 
@@ -72,7 +78,7 @@ class Table:
         return out
 
     def text(self, slot: int) -> str:
-        return self.numbers(slot, "u1").tobytes().decode("utf-8", "replace")
+        return self.numbers(slot, "u1", _LONGEST_TEXT).tobytes().decode("utf-8", "replace")
 
     def _vector(self, slot: int, kind: str) -> tuple[np.ndarray, int]:
         at = self._follow(slot)
@@ -171,11 +177,15 @@ def _tensor(table: Table, buffers: list[np.ndarray]) -> Tensor:
         raise EdgeEnhanceError(f"tensor {name!r} has type {code}; expected float32, int32, int16 or int8")
     kind, shape = TYPES[code], tuple(table.numbers(0, "<i4").tolist())
     if not 1 <= len(shape) <= 2 or not all(1 <= length <= 1 << 16 for length in shape):
-        raise EdgeEnhanceError(f"tensor {name!r} has shape {list(shape)}; expected a row or a matrix")
+        raise EdgeEnhanceError(f"tensor {name!r} has shape {reprlib.repr(list(shape))}; expected a row or a matrix")
     quantization = table.table(4)
     scales = quantization.numbers(2, "<f4") if quantization else np.zeros(0, "<f4")
     if not (np.isfinite(scales) & (scales > 0)).all() or (quantization and quantization.numbers(3, "<i8").any()):
         raise EdgeEnhanceError(f"tensor {name!r} has a scale that is not positive, or a zero point")
+    if len(scales) not in (0, 1, shape[0]):
+        raise EdgeEnhanceError(
+            f"tensor {name!r} has {len(scales)} scales; expected one, or one for each of {shape[0]} rows"
+        )
     if index >= len(buffers):
         raise EdgeEnhanceError(f"tensor {name!r} is in buffer {index} of {len(buffers)}")
     content = buffers[index]
@@ -192,10 +202,11 @@ def _operator(table: Table, codes: list[int], tensors: int) -> Operator:
     if number not in OPERATORS:
         known = ", ".join(OPERATORS.values())
         raise EdgeEnhanceError(f"the model has operator {number}, which this version cannot run; it runs {known}")
-    outputs = _indices(table.numbers(2, "<i4"), tensors)
+    outputs = _indices(table.numbers(2, "<i4", _MOST_INPUTS), tensors)
     if len(outputs) != 1:
         raise EdgeEnhanceError(f"{OPERATORS[number]} has {len(outputs)} outputs; expected one")
-    return Operator(OPERATORS[number], _indices(table.numbers(1, "<i4"), tensors), outputs[0], table.table(4))
+    inputs = _indices(table.numbers(1, "<i4", _MOST_INPUTS), tensors)
+    return Operator(OPERATORS[number], inputs, outputs[0], table.table(4))
 
 
 def _indices(numbers: Any, count: int) -> list[int]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from typing import Any, Protocol
 
 import numpy as np
@@ -65,6 +66,7 @@ class Chain:
 
     references : reference microphone of each ear, one or two · tables : of `beamform.design` · centers : of the bands
     mask : called once per hop, or None for the beam alone · aligned : blocks are whole hops, at one hop less delay
+    ceiling : the largest sample that comes out, full scale 1; 0 for no limiter
     state : the kernel's pointer, for its setters · memory : its bytes · config : its ee_config
     """
 
@@ -81,6 +83,8 @@ class Chain:
         aligned: bool = False,
         strength: float = 1.0,
         cues: float = 0.0,
+        bypass: bool = False,
+        ceiling: float = 0.0,
     ) -> None:
         self._bins, self._mics, self._ears = profile.bins, mics, len(references)
         self._centers = np.ascontiguousarray(centers, np.int16)
@@ -89,15 +93,16 @@ class Chain:
         self._handle = ffi.new_handle(self._call)
         self.config = config = self._config(profile, mics, references, beamformer)
         config.aligned, config.strength, config.cues = aligned, strength, cues
+        config.bypass, config.ceiling = bypass, ceiling
         size = lib.ee_enhancer_size(config)
         if not size:
             raise EdgeEnhanceError("the kernel refused the configuration; array, profile and model do not fit together")
         self.memory: int = size
         self._memory, start = aligned_memory(size)
-        out, (beam, _keep) = ffi.new("ee_enhancer **"), _kernel_beam(tables)
-        check(lib.ee_enhancer_init(out, start, size, config, beam))
+        out, first = ffi.new("ee_enhancer **"), _kernel_beam(tables)
+        check(lib.ee_enhancer_init(out, start, size, config, first[0]))
         self.state = out[0]
-        self._status = ffi.new("ee_status *")
+        self._beams, self._setting = [first], threading.Lock()  # the kernel reads the tables where they are
 
     def _config(self, profile: Profile, mics: int, references: list[int], beamformer: Beamformer) -> Any:
         config = ffi.new("ee_config *")
@@ -128,15 +133,20 @@ class Chain:
         return out
 
     def set_tables(self, tables: BeamTables) -> None:
-        """Steer elsewhere, without a click."""
-        beam, _keep = _kernel_beam(tables)
-        check(lib.ee_enhancer_set_beam(self.state, beam))
+        """Steer elsewhere, without a click; from any thread."""
+        beam = _kernel_beam(tables)
+        with self._setting:  # among those who set: processing takes no lock
+            if not lib.ee_enhancer_pending(self.state):
+                del self._beams[:-1]
+            self._beams.append(beam)
+            check(lib.ee_enhancer_set_beam(self.state, beam[0]))
 
     @property
     def status(self) -> Any:
-        """The kernel's ee_status, as of now."""
-        lib.ee_enhancer_status(self.state, self._status)
-        return self._status
+        """The kernel's ee_status, as of the last hop; from any thread."""
+        status = ffi.new("ee_status *")
+        check(lib.ee_enhancer_status(self.state, status))
+        return status
 
     @property
     def beam(self) -> np.ndarray:
@@ -166,7 +176,7 @@ def kernel_tables(tables: BeamTables) -> dict[str, np.ndarray]:
 
 
 def _kernel_beam(tables: BeamTables) -> tuple[Any, dict[str, np.ndarray]]:
-    """An ee_beam, and the arrays that must outlive the call; the kernel copies them."""
+    """An ee_beam, and the arrays that it points to; both must live as long as the kernel may use them."""
     beam, keep = ffi.new("ee_beam *"), kernel_tables(tables)
     for name, table in keep.items():
         setattr(beam, name, pointer(table))

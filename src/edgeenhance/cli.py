@@ -1,8 +1,8 @@
 """The command `edgeenhance`: every subcommand is one function below, and prints to standard output.
 
 Exit codes: 0 done, 1 a gate was missed or the doctor found something wrong, 2 bad input (one sentence on standard
-error), 130 interrupted. Output files are written whole or not at all. Packages that a subcommand needs beyond the
-device SDK are imported when it runs.
+error), 3 no board is connected, 130 interrupted. Output files are written whole or not at all. Packages that a
+subcommand needs beyond the device SDK are imported when it runs.
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     adders = (
         _add_enhance,
+        _add_live,
         _add_simulate,
         _add_evaluate,
         _add_arrays,
@@ -89,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_onnx,
         _add_compile,
         _add_export,
+        _add_firmware,
         _add_verify,
         _add_data,
     )
@@ -118,17 +120,18 @@ def _add_enhance(commands: Any) -> None:
     p.set_defaults(run=_enhance)
 
 
-def _add_settings(p: argparse.ArgumentParser) -> None:
+def _add_settings(p: argparse.ArgumentParser, ceiling: str = "no limiter") -> None:
     p.add_argument("--profile", default="assist", metavar="NAME", help=f"{' or '.join(PROFILES)} (default: assist)")
     p.add_argument("--beamformer", default="mvdr", metavar="NAME", help=f"{', '.join(BEAMFORMERS)} (default: mvdr)")
     p.add_argument("--model", default="default", metavar="NAME|FILE", help=f"or none, {', '.join(METHODS)}")
     p.add_argument("--strength", type=float, default=1.0, metavar="S", help="0 (input) to 1 (full enhancement)")
     p.add_argument("--ears", default="left", choices=("left", "right", "both"))
     p.add_argument("--cues", type=float, default=0.0, metavar="C", help="0 to 1: how much the noise keeps its place")
+    p.add_argument("--ceiling", type=float, metavar="DBFS", help=f"limit the output, -60 to 0 (default: {ceiling})")
 
 
 def _enhance(args: argparse.Namespace) -> None:
-    names = ("profile", "beamformer", "model", "backend", "look", "strength", "ears", "cues")
+    names = ("profile", "beamformer", "model", "backend", "look", "strength", "ears", "cues", "ceiling")
     settings = {name: getattr(args, name) for name in names}
     if "-" in (args.input, args.output):
         _enhance_pipe(args, settings)
@@ -161,10 +164,60 @@ def _enhance_pipe(args: argparse.Namespace, settings: dict[str, Any]) -> None:
 
 
 def _channels(text: str) -> list[int]:
-    try:
-        return [int(number) for number in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of channel numbers such as 1,3,2,4") from None
+    """1-4 or 1,3,2,4 or 1-2,5-6"""
+    channels: list[int] = []
+    for part in text.split(","):
+        ends = part.split("-")
+        if len(ends) > 2 or not all(end.isdigit() for end in ends):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a list of channel numbers such as 1-4 or 1,3,2,4")
+        channels += range(int(ends[0]), int(ends[-1]) + 1)
+    return channels
+
+
+# ---- live ----
+
+
+def _add_live(commands: Any) -> None:
+    p = commands.add_parser("live", help="enhance what a sound card hears, until q or Ctrl-C")
+    p.add_argument("--list", action="store_true", help="list the sound devices, and stop")
+    p.add_argument("--in", dest="input", metavar="DEV", help="part of a device's name, or its number")
+    p.add_argument("--out", dest="output", metavar="DEV", help="default: the input's device")
+    p.add_argument("--array", default="mono", metavar="NAME|FILE.toml", help="what the microphones are (default: mono)")
+    _add_settings(p, ceiling="-6")
+    p.add_argument("--look", type=float, default=0.0, metavar="DEG", help="talker's direction; 0 front, 90 left")
+    p.add_argument("--channels", type=_channels, metavar="1-4|1,3,2,4", help="card inputs in the array's order")
+    p.add_argument("--block", type=_positive, metavar="N", help="frames per callback (default: a hop)")
+    p.add_argument("--rate", type=_positive, metavar="HZ", help="of the card (default: 16000, or what it offers)")
+    p.add_argument("--agc", type=float, metavar="DBFS", help="bring speech slowly to this level (default: off)")
+    p.add_argument("--soft-start", type=float, default=1.0, metavar="S", help="seconds of fading in (default: 1)")
+    p.add_argument("--record", metavar="DIR", help="write microphones and ears into sound files")
+    p.add_argument("--stats", metavar="FILE", help="append a line of JSON every 10 s")
+    p.add_argument("--seconds", type=float, metavar="S", help="stop by itself")
+    p.set_defaults(run=_live, ceiling=-6.0)
+
+
+def _live(args: argparse.Namespace) -> None:
+    from .devices import devices
+
+    if args.list:
+        rows = [(d.index, d.name, d.host_api, d.inputs, d.outputs, d.default_rate) for d in devices()]
+        print(table(("no.", "device", "host API", "in", "out", "Hz"), rows, left=3))
+        return
+    from .live import LiveEnhancer
+    from .screen import show, summary
+
+    names = (
+        "input", "output", "profile", "beamformer", "model", "strength", "ears", "cues", "look", "channels", "block",
+        "ceiling", "agc", "soft_start", "record", "stats",
+    )  # fmt: skip
+    settings = {name: getattr(args, name) for name in names}
+    with LiveEnhancer(args.array, sample_rate=args.rate, **settings) as live:
+        print(f"{live.enhancer}, limiter {args.ceiling:g} dBFS", flush=True)
+        try:
+            show(live, args.seconds)
+        except KeyboardInterrupt:  # the way to end it
+            pass
+        print(summary(live))
 
 
 # ---- simulate ----
@@ -623,11 +676,81 @@ def _export(args: argparse.Namespace) -> None:
     from .enhancer import Enhancer
     from .export import write_setup
 
-    names = ("profile", "beamformer", "model", "strength", "ears", "cues", "block")
+    names = ("profile", "beamformer", "model", "strength", "ears", "cues", "ceiling", "block")
     settings = {name: getattr(args, name) for name in names}
     enhancer = Enhancer(args.array, look=args.look[0], **settings)
     for path in write_setup(enhancer, args.output, args.look, args.name):
         print(f"{path}: {path.stat().st_size} bytes")
+
+
+def _add_firmware(commands: Any) -> None:
+    from .firmware.boards import BOARDS
+
+    p = commands.add_parser("firmware", help="an enhancer on a microcontroller: new, build, run, flash")
+    actions = p.add_subparsers(required=True, metavar="ACTION")
+    new = actions.add_parser("new", help="write a CMake project")
+    new.add_argument("folder", metavar="DIR", help="a new folder")
+    new.add_argument("--board", required=True, metavar="NAME", help=", ".join(BOARDS))
+    new.add_argument("--array", default="mono", metavar="NAME|FILE.toml", help="default: mono")
+    new.add_argument("--look", type=float, default=0.0, metavar="DEG", help="talker's direction; 0 front, 90 left")
+    _add_settings(new, ceiling="-1")
+    new.set_defaults(run=_firmware_new)
+    build = actions.add_parser("build", help="compile, and say what it costs")
+    build.add_argument("--exact", action="store_true", help="bit-equal to Python; default: fused multiply-add")
+    build.add_argument("--clock", type=float, metavar="MHZ", help="of the core (default: the board's)")
+    build.set_defaults(run=_firmware_build)
+    run = actions.add_parser("run", help="a recording through the emulated board, compared with Python")
+    run.add_argument("recording", metavar="IN.wav", help="at the profile's rate, with the array's channels")
+    run.add_argument("-o", "--output", metavar="OUT.wav")
+    run.set_defaults(run=_firmware_run)
+    flash = actions.add_parser("flash", help="write to a board and verify; exit code 3 without a probe")
+    flash.add_argument("--model", metavar="NAME|FILE", help="write this model's region alone")
+    flash.add_argument("--probe", metavar="METHOD:ID", help="pyocd, openocd, dfu-util, uf2:DRIVE, gdb:HOST:PORT")
+    flash.set_defaults(run=_firmware_flash)
+    for action in (build, run, flash):
+        action.add_argument("-C", dest="folder", default=".", metavar="DIR", help="the project (default: here)")
+
+
+def _firmware_new(args: argparse.Namespace) -> None:
+    from .firmware.project import DEFAULTS, new
+
+    settings = {name: getattr(args, name) for name in DEFAULTS}
+    print(f"{new(args.folder, args.board, args.array, args.model, **settings)}: README.md says how to go on")
+
+
+def _firmware_build(args: argparse.Namespace) -> None:
+    from .firmware.build import build, costs_text
+    from .firmware.project import Project
+
+    project = Project.load(args.folder)
+    if args.clock is not None and not args.clock > 0:
+        raise ValueError(f"got --clock {args.clock:g}; pass the core's clock in MHz")
+    files, costs = build(project, exact=args.exact)
+    for path in files:
+        print(f"{path}: {path.stat().st_size} bytes")
+    print("\n" + costs_text(project, costs, args.clock))
+
+
+def _firmware_run(args: argparse.Namespace) -> int:
+    from .firmware.project import Project
+    from .firmware.run import run
+
+    comparison = run(Project.load(args.folder), args.recording, args.output)
+    print(comparison.report.boot)
+    print(comparison)
+    return 0 if comparison.passed else 1
+
+
+def _firmware_flash(args: argparse.Namespace) -> int:
+    from .firmware.flash import NoProbeError, flash
+    from .firmware.project import Project
+
+    try:
+        print(flash(Project.load(args.folder), model=args.model, probe=args.probe))
+    except NoProbeError as error:
+        print(f"edgeenhance: {error}", file=sys.stderr)
+        return 3
+    return 0
 
 
 def _add_verify(commands: Any) -> None:

@@ -41,6 +41,7 @@ class Status:
 
     hops : processed · bad_frames : frames with NaN, Inf or absurd samples, muted · dead_mics : microphones (from 0)
     that are silent while others are not · gain : mean gain of the last hop, 0..1
+    limited_hops : in which the limiter was at work · limiter_gain : its least gain in the last hop, 0..1
     look : degrees, where the beam looks: the look direction, and how far it has followed the talker from there
     """
 
@@ -48,6 +49,8 @@ class Status:
     bad_frames: int
     dead_mics: tuple[int, ...]
     gain: float
+    limited_hops: int
+    limiter_gain: float
     look: float
 
 
@@ -60,13 +63,16 @@ class Enhancer:
     profile's own) · backend : "native" (the C engine) or "litert" (a TFLite runtime, the extra `litert`) runs it
     look : degrees, 0 = front, anticlockwise · strength : 0 (delayed input) .. 1 · ears : "left", "right" or "both"
     cues : 0 .. 1, share of the unprocessed ear under the gains, so that the noise keeps its place
+    bypass : True: the delayed reference microphone of each ear comes out as it came in, to compare with
+    ceiling : dBFS, −60 .. 0: no output sample is larger, by a limiter without delay; None: no limiter
     block : None for blocks of any size, or a multiple of the hop: all blocks are then multiples of the hop, and the
     delay is one hop less · sample_rate : Hz; others than the profile's, 16000, go through a `Resampler` on
     the way in and out: 2 ms more, flat to 7 kHz. `block` then counts samples of the stream and is whole hops, too: with
     "assist" a multiple of 192 at 48 kHz, of 882 at 44.1 kHz
 
-    One stream per object; use it from one thread at a time. look, strength and cues can be set while streaming and
-    change without a click. Raises ValueError or TypeError for wrong arguments, EdgeEnhanceError for files and models.
+    One stream per object, processed in one thread. Meanwhile another one may set look, strength, cues and bypass, which
+    count from the next hop on and change without a click, and read status. Raises ValueError or TypeError for wrong
+    arguments, EdgeEnhanceError for files and models.
     """
 
     def __init__(
@@ -81,6 +87,8 @@ class Enhancer:
         strength: float = 1.0,
         ears: str = "left",
         cues: float = 0.0,
+        bypass: bool = False,
+        ceiling: float | None = None,
         block: int | None = None,
         sample_rate: int = 16000,
     ) -> None:
@@ -93,6 +101,7 @@ class Enhancer:
         self._beamformer = _beamformer(beamformer, self.array)
         self._mask = _load_mask(model, self.profile, backend)
         self._look, self._strength, self._cues = _degrees(look), _unit("strength", strength), _unit("cues", cues)
+        self._bypass, self.ceiling = _flag("bypass", bypass), _ceiling(ceiling)
         self._chain, self._dead, self._bad = self._start(), 0, 0
         self._ends = self._resamplers()
 
@@ -102,6 +111,7 @@ class Enhancer:
         return Chain(
             self.profile, self.array.mics, references, self._tables(), centers, self._beamformer, self._mask,
             aligned=self.block is not None, strength=self._strength, cues=self._cues,
+            bypass=self._bypass, ceiling=_full_scale(self.ceiling) if self.ceiling is not None else 0.0,
         )  # fmt: skip
 
     def _resamplers(self) -> Ends | None:
@@ -121,7 +131,10 @@ class Enhancer:
         given. Returns (n,) float32, or (n, 2) with ears="both". NaN and Inf frames are muted and leave no trace.
         """
         x = self._samples(x)
-        out = self._ends.process(self._muted(x), self._chain.process) if self._ends else self._chain.process(x)
+        if self._ends:
+            out = clipped(self._ends.process(self._muted(x), self._chain.process), self.ceiling)
+        else:
+            out = self._chain.process(x)
         self._warn_of_dead_mics()
         return out[:, 0] if len(self.ears) == 1 else out
 
@@ -176,7 +189,7 @@ class Enhancer:
         return tuple(mic for mic in range(self.array.mics) if dead >> mic & 1)
 
     def reset(self) -> None:
-        """Forget the signal: as new. look, strength and cues stay."""
+        """Forget the signal: as new. look, strength, cues and bypass stay."""
         check(lib.ee_enhancer_reset(self._chain.state))
         self._dead = self._bad = 0
         if self._ends:
@@ -200,7 +213,7 @@ class Enhancer:
 
     @property
     def memory(self) -> int:
-        """Bytes that chain and native network keep in C; the model itself and Python's part are not counted."""
+        """Bytes that chain and native network keep in C; model, tables and Python's part are not counted."""
         return self._chain.memory + getattr(self._mask, "memory", 0)
 
     @property
@@ -238,10 +251,28 @@ class Enhancer:
         check(lib.ee_enhancer_set_cues(self._chain.state, self._cues))
 
     @property
+    def bypass(self) -> bool:
+        """True: the delayed reference microphones, as they came in, while the chain goes on to adapt.
+
+        Can be set while streaming; cross-fades over 16 hops, 64 ms in "assist". Unlike strength = 0, which takes the
+        same sound through analysis and synthesis, it is equal to the input sample for sample (but for the limiter, and
+        resampling).
+        """
+        return self._bypass
+
+    @bypass.setter
+    def bypass(self, value: bool) -> None:
+        self._bypass = _flag("bypass", value)
+        check(lib.ee_enhancer_set_bypass(self._chain.state, self._bypass))
+
+    @property
     def status(self) -> Status:
         status = self._chain.status
         look = self._look + LOOK_STEP * status.look_steps
-        return Status(status.hops, self._bad + status.bad_frames, self._bits(status.dead_mics), status.gain, look)
+        return Status(
+            status.hops, self._bad + status.bad_frames, self._bits(status.dead_mics), status.gain,
+            status.limited_hops, status.limiter_gain, look,
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         model = getattr(self._mask, "name", "none") if self._mask else "none"
@@ -269,7 +300,7 @@ def enhance(x: np.ndarray, sample_rate: int, array: str | MicArray = "mono", **s
         warnings.warn(doubt, RuntimeWarning, stacklevel=2)
     tail = np.zeros((enhancer.latency, samples.shape[1]), np.float32)
     out = enhancer.process(np.concatenate([samples, tail]))[enhancer.latency :]
-    return fit(resample(out, rate, sample_rate), len(x))
+    return clipped(fit(resample(out, rate, sample_rate), len(x)), enhancer.ceiling)
 
 
 def resample(x: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
@@ -285,6 +316,14 @@ def resample(x: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
             f"{from_rate} Hz must be resampled to {to_rate} Hz, which needs soxr: pip install 'edgeenhance[files]'"
         ) from None
     return soxr.resample(np.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0), from_rate, to_rate, quality="HQ")
+
+
+def clipped(y: np.ndarray, ceiling: float | None) -> np.ndarray:
+    """y, in place, without what resampling has added above the ceiling, dBFS; None: no ceiling."""
+    if ceiling is None:
+        return y
+    most = _full_scale(ceiling)
+    return np.clip(y, -most, most, out=y)
 
 
 def fit(x: np.ndarray, n: int) -> np.ndarray:
@@ -357,3 +396,19 @@ def _unit(name: str, value: float) -> float:
     if not 0 <= value <= 1:
         raise ValueError(f"got {name}={value!r}; pass a number from 0 to 1")
     return float(value)
+
+
+def _flag(name: str, value: bool) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"got {name}={value!r}; pass True or False")
+    return bool(value)
+
+
+def _ceiling(decibels: float | None) -> float | None:
+    if decibels is not None and not -60 <= decibels <= 0:
+        raise ValueError(f"got ceiling={decibels!r}; pass dBFS from -60 to 0 (full scale), or None for no limiter")
+    return None if decibels is None else float(decibels)
+
+
+def _full_scale(decibels: float) -> np.float32:
+    return np.float32(10 ** (decibels / 20))

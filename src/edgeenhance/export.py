@@ -88,12 +88,18 @@ NETWORK = """\
 
 
 def write_setup(
-    enhancer: Enhancer, folder: str | os.PathLike[str], looks: Sequence[float] | None = None, name: str = "ee_setup"
+    enhancer: Enhancer,
+    folder: str | os.PathLike[str],
+    looks: Sequence[float] | None = None,
+    name: str = "ee_setup",
+    *,
+    network: bool = True,
 ) -> list[Path]:
     """Write folder/NAME.c and folder/NAME.h; returns their paths. The folder is made where it is missing.
 
     looks : degrees, the directions to choose from, the first one at the start; None: the enhancer's own
     name : of the files, and what all names in them begin with
+    network : False leaves the network out, for programs that have it from elsewhere; its bands stay
     Raises ValueError for names that C does not take, EdgeEnhanceError where the network does not run in C or the files
     cannot be written.
     """
@@ -105,6 +111,7 @@ def write_setup(
     net = enhancer._mask
     if net is not None and not isinstance(net, NativeNet):
         raise EdgeEnhanceError("the network runs in Python; give the Enhancer a model's name or file, backend 'native'")
+    net = net if network else None
     texts = {f"{name}.c": _source(enhancer, net, looks, name), f"{name}.h": _header(enhancer, net, looks, name)}
     paths = [Path(folder) / file for file in texts]
     try:

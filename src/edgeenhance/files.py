@@ -24,7 +24,7 @@ from . import wiring
 from ._files import atomic_path
 from .arrays import MicArray
 from .channels import array_of, picked_channels
-from .enhancer import Enhancer
+from .enhancer import Enhancer, clipped
 from .errors import EdgeEnhanceError
 from .streams import undelayed
 
@@ -50,7 +50,7 @@ def enhance_file(
     sample type where its format can hold it. One channel per ear.
     array : as for `Enhancer`; default "mono" for one channel · channels : 1-based file channels in the array's order
     progress : called with (frames done, frames in all) after every second of sound
-    settings : of `Enhancer` (profile, beamformer, model, look, strength, ears, cues)
+    settings : of `Enhancer` (profile, beamformer, model, look, strength, ears, cues, ceiling)
     Warns (`RecordingWarning`) where the recording contradicts the array or holds bad samples.
     Raises ValueError for settings that do not fit, EdgeEnhanceError for files that cannot be read or written.
     """
@@ -167,7 +167,7 @@ def _pipeline(
     for y in resampled(blocks, len(enhancer.ears), rate, reader.sample_rate):
         y = y[: reader.done - written] if written + len(y) > reader.done else y
         written += len(y)
-        yield y
+        yield clipped(y, enhancer.ceiling)
 
 
 def _watched(reader: Reader, progress: Callable[[int, int], None] | None) -> Iterator[np.ndarray]:

@@ -1,8 +1,8 @@
 """Golden vectors for firmware: `python -m edgeenhance.golden -o DIR` writes DIR/golden.h for csrc/ports/selftest.c.
 
 In it are a network program, the chain's configurations and tables for arrays of two and four microphones, a second of
-sound, and what this machine's kernel makes of it. Kernels built without fused multiply-add (the wheel on x86-64; any
-with EE_EXACT=ON) give the same bits everywhere.
+sound, and what the Python package's kernel makes of it. Kernels built without fused multiply-add (any wheel; C with
+EE_EXACT=ON) give the same bits everywhere.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from .profiles import PROFILES, Profile
 CHAINS = {"two": ("bte-1x2", ("left",)), "four": ("bte-2x2", ("left", "right"))}  # array, ears
 STFT_HOPS = 64
 NET_HOPS = 100
+CEILING = 10 ** (-1 / 20)  # -1 dBFS
 LOOK, TALKER, OTHER = 0.0, 15.0, -70.0  # degrees: the beam has to follow the talker
 _CHAIN = """typedef struct {
     const ee_config *config;
@@ -64,7 +65,7 @@ def run_stft(x: np.ndarray, profile: Profile) -> tuple[np.ndarray, np.ndarray]:
     size = lib.ee_stft_size(profile.analysis, profile.synthesis)
     (_keep, start), out = aligned_memory(size), ffi.new("ee_stft **")
     check(lib.ee_stft_init(out, start, size, profile.analysis, profile.synthesis))
-    history, overlap = np.zeros(profile.analysis, np.float32), np.zeros(profile.synthesis, np.float32)
+    history, overlap = np.zeros(profile.analysis, np.float32), np.zeros(profile.hop, np.float32)
     spectrum, y = np.empty(2 * profile.bins, np.float32), np.empty_like(x)
     for hop in range(0, len(x), profile.hop):
         lib.ee_stft_analyze(out[0], pointer(history), pointer(x[hop : hop + profile.hop]), 1, pointer(spectrum))
@@ -131,14 +132,16 @@ def c_header(model: str) -> str:
         tables = design(array, beamformer, LOOK, profile, ears)
         references = [array.ear(ear) for ear in ears]
         net.reset()
-        chain = Chain(profile, array.mics, references, tables, net.centers, beamformer, net, aligned=True)
+        chain = Chain(
+            profile, array.mics, references, tables, net.centers, beamformer, net, aligned=True, ceiling=CEILING
+        )
         out = chain.process(np.ascontiguousarray(x[:, : array.mics]))
         memory[name] = lib.ee_enhancer_size(chain.config)
         chains += c_chain(name, kernel_tables(tables), chain.config, out)
     numbers = {
         "ANALYSIS": profile.analysis, "SYNTHESIS": profile.synthesis, "HOP": profile.hop, "BINS": profile.bins,
         "BANDS": net.bands, "MICS": samples.shape[1], "FRAMES": len(samples), "STFT_HOPS": STFT_HOPS,
-        "NET_HOPS": NET_HOPS, "NET_MEMORY": net.memory, "TWO_MEMORY": memory["two"], "MEMORY": max(memory.values()),
+        "NET_HOPS": NET_HOPS, "NET_MEMORY": net.memory, "MEMORY": max(memory.values()),
     }  # fmt: skip
     parts = [
         f"/* golden.h: {model}, a second of sound and what becomes of it; by python -m edgeenhance.golden. */",

@@ -15,6 +15,7 @@ import importlib
 import importlib.util
 import json
 import os
+import reprlib
 import struct
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +25,7 @@ import numpy as np
 
 from .bands import SIGNALS
 from .errors import EdgeEnhanceError
+from .kernel import lib
 from .profiles import PROFILES
 
 FORMAT = 1
@@ -152,7 +154,7 @@ def _metadata(text: bytes, path: str | os.PathLike[str]) -> dict[str, Any]:
         metadata = json.loads(text)
         _check_metadata(metadata)
         return metadata
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise EdgeEnhanceError(
             f"the metadata of {path} does not fit this version: {reason}; write it with edgeenhance quantize"
@@ -168,21 +170,24 @@ def _check_metadata(metadata: dict[str, Any]) -> None:
         _expect(name, metadata[name], [getattr(profile, name)])
     _expect("features", metadata["features"], [FEATURES])
     _expect("quantization", metadata["quantization"], QUANTIZATIONS)
+    _expect("bands", metadata["bands"], range(2, lib.EE_MAX_BANDS + 1))
     centers = metadata["centers"]
-    if len(centers) != metadata["bands"] or centers != sorted(set(centers)) or len(centers) < 2:
+    if len(centers) != metadata["bands"] or centers != sorted(set(centers)):
         raise ValueError("centers must rise strictly, one per band")
-    if not all(isinstance(center, int) for center in centers) or (centers[0], centers[-1]) != (0, profile.bins - 1):
+    if not all(type(center) is int for center in centers) or (centers[0], centers[-1]) != (0, profile.bins - 1):
         raise ValueError(f"centers must be whole bins from 0 to {profile.bins - 1}")
-    if not all(isinstance(size, int) and size > 0 for size in metadata["states"]):
+    states, name = metadata["states"], metadata["name"]
+    if not isinstance(states, list) or not all(type(size) is int and size > 0 for size in states):
         raise ValueError("states must be a list of sizes")
     _expect("signals", metadata.get("signals", 2), range(1, SIGNALS + 1))
-    if not isinstance(metadata["name"], str):
-        raise ValueError("name must be a text")
+    if not isinstance(name, str) or not name.isprintable() or len(name) > 100:
+        raise ValueError("name must be a line of text, up to 100 characters")
 
 
 def _expect(name: str, value: Any, allowed: Any) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} is {value!r}, expected {' or '.join(str(item) for item in allowed)}")
+    if value not in allowed or type(value) not in {type(item) for item in allowed}:  # 2.0 and True are no whole numbers
+        values = f"{allowed[0]} to {allowed[-1]}" if isinstance(allowed, range) else " or ".join(map(str, allowed))
+        raise ValueError(f"{name} is {reprlib.repr(value)}, expected {values}")
 
 
 def _tensors(details: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

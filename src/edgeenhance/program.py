@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import reprlib
 import struct
 import zlib
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ KINDS = (
 )  # fmt: skip
 _ALIGNMENT = 4  # bytes, of constants
 _FOREVER = 1 << 30  # later than any op
+_LARGEST = 16 << 20  # bytes of all constants, and of the arena: operators may share weights, programs hold them each
 _INPUTS = {"FULLY_CONNECTED": 3, "ADD": 2, "SUB": 2, "MUL": 2, "TANH": 1, "LOGISTIC": 1, "QUANTIZE": 1, "CAST": 1}
 
 
@@ -119,6 +121,7 @@ class _Compiler:
     def __init__(self, graph: Graph, metadata: dict[str, Any]) -> None:
         self.graph, self.float = graph, metadata["quantization"] == "float32"
         self.ops: list[Op] = []
+        self._constants = 0  # bytes
         self._part_of: dict[int, tuple[int, int]] = {}  # tensor -> (tensor, first element in it)
         self._narrowed: list[tuple[Op, int]] = []
         self._written = set(graph.inputs)
@@ -140,13 +143,15 @@ class _Compiler:
     def _named(self, indices: list[int], sizes: dict[str, int]) -> dict[str, int]:
         found = {self.graph.tensors[index].name: index for index in indices}
         if set(found) != set(sizes) or len(indices) != len(sizes):
-            raise EdgeEnhanceError(f"the model has tensors {sorted(found)}, expected {sorted(sizes)}")
+            raise EdgeEnhanceError(
+                f"the model has tensors {reprlib.repr(sorted(found))}, expected {reprlib.repr(sorted(sizes))}"
+            )
         kind, scales = ("<f4", []) if self.float else ("<i2", [1 / Q15])
         for name, size in sizes.items():
             tensor = self.graph.tensors[found[name]]
             if (tensor.kind, tensor.shape, tensor.scales.tolist()) != (np.dtype(kind), (1, size), scales):
                 raise EdgeEnhanceError(
-                    f"tensor {name!r} is {tensor.kind} {list(tensor.shape)} at scales {tensor.scales.tolist()}; "
+                    f"tensor {name!r} is {tensor.kind} {list(tensor.shape)} at {reprlib.repr(tensor.scales.tolist())}; "
                     f"expected {np.dtype(kind)} [1, {size}] at {scales}"
                 )
         return found
@@ -184,6 +189,9 @@ class _Compiler:
         out, rows, cols = self._out(operator), self._out(operator).size, x.size
         if weight.value is None or bias.value is None or (weight.shape, bias.shape) != ((rows, cols), (rows,)):
             raise EdgeEnhanceError(f"FULLY_CONNECTED from {cols} to {rows} has weights {list(weight.shape)}")
+        self._constants += weight.value.nbytes + 12 * rows
+        if self._constants > _LARGEST:
+            raise EdgeEnhanceError(f"the program would be larger than {_LARGEST >> 20} MiB; make the network smaller")
         operator = Operator(operator.name, operator.inputs[:1], operator.output, None)
         if self.float:
             self._check_kinds("FULLY_CONNECTED", "<f4", weight, bias)
@@ -191,7 +199,7 @@ class _Compiler:
             return
         self._check_kinds("FULLY_CONNECTED", "i1", weight)
         self._check_kinds("FULLY_CONNECTED", "<i4", bias)
-        reach = np.abs(weight.value.astype(np.int64)).sum(1) * (-np.iinfo(x.kind).min)
+        reach = np.abs(weight.value.astype(np.int16)).sum(1, dtype=np.int64) * (-np.iinfo(x.kind).min)
         if x.kind != out.kind or (reach + np.abs(bias.value.astype(np.int64)) >= 2**31).any():
             raise EdgeEnhanceError("FULLY_CONNECTED changes the type, or its sums could exceed 32 bits")
         if len(weight.scales) not in (1, rows):
@@ -390,6 +398,8 @@ def compile_flatbuffer(flatbuffer: bytes, metadata: dict[str, Any]) -> bytes:
 def _assemble(compiler: _Compiler, metadata: dict[str, Any]) -> bytes:
     places, arena = compiler.places()
     unit = 4 if compiler.float else 2
+    if unit * arena > _LARGEST:
+        raise EdgeEnhanceError(f"the network needs more than {_LARGEST >> 20} MiB to run; make it smaller")
     ops_at, constants = HEADER.size, bytearray()
     constants_at = ops_at + OP.size * len(compiler.ops)
 
@@ -458,9 +468,9 @@ def program_facts(content: bytes, path: str | os.PathLike[str] = "the program") 
         raise EdgeEnhanceError(f"{path} is cut short or was changed since it was written; compile the model again")
     windows = (sample_rate, analysis, synthesis)
     profiles = [p.name for p in PROFILES.values() if (p.sample_rate, p.analysis, p.synthesis) == windows]
-    bins = np.frombuffer(content[centers : centers + 2 * bands], "<i2")
-    if not profiles or quantization >= len(QUANTIZATIONS) or len(bins) != bands or name + 4 > total:
+    if not profiles or quantization >= len(QUANTIZATIONS) or centers + 2 * bands > total or name + 4 > total:
         raise EdgeEnhanceError(f"{path} is for no profile of this version; compile the model again")
+    bins = np.frombuffer(content, "<i2", bands, centers)
     (length,) = struct.unpack_from("<I", content, name)
     return {
         "format": FORMAT, "name": content[name + 4 : name + 4 + length].decode("utf-8", "replace"),

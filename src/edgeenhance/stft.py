@@ -83,7 +83,7 @@ class Stft:
         check(lib.ee_stft_init(out, start, size, profile.analysis, profile.synthesis))
         self._stft = out[0]
         self._history = np.zeros(profile.analysis, np.float32)
-        self._overlap = np.zeros(profile.synthesis, np.float32)
+        self._overlap = np.zeros(profile.hop, np.float32)
 
     def analyze(self, hop: np.ndarray) -> np.ndarray:
         planar = np.empty((2, self.profile.bins), np.float32)

@@ -6,7 +6,7 @@
 
 #include "edgeenhance.h"
 
-enum { MICS = 4, BANDS = 6, BINS = 257, FRAMES = 8000 };
+enum { MICS = 4, BANDS = 6, BINS = 257, FRAMES = 8000, BYPASSED = 7000 };
 
 static const int16_t centers[BANDS] = {0, 6, 17, 40, 100, 256};
 static float tables[6][MICS * MICS * BINS], ear[2 * BINS], in[FRAMES * MICS], out[FRAMES * 2];
@@ -46,6 +46,7 @@ int main(void)
     c.sample_rate = 16000, c.analysis = 512, c.synthesis = 128, c.mics = MICS, c.ears = 2, c.reference[1] = 2;
     c.bands = BANDS, c.centers = centers, c.beamformer = EE_BEAM_MVDR, c.prior_weight = 0.1f, c.noise_seconds = 0.4f;
     c.solve_hops = 8, c.steering_blend = 0.5f, c.look_steps = 8, c.strength = 0.9f, c.cues = 0.1f, c.mask = mask, c.mask_user = memory;
+    c.ceiling = 0.05f;
     for (int t = 0; t < 5; t++)
         for (int i = 0; t != 3 && i < 2 * MICS * BINS; i++) tables[t][i] = random_sample();
     for (int f = 0; f < BINS; f++) {
@@ -62,7 +63,9 @@ int main(void)
     char *start = memory_block.bytes + (16 - (uintptr_t)memory_block.bytes % 16) % 16;
     ee_enhancer *e = NULL;
     if (ee_enhancer_init(&e, start, sizeof memory_block - 16, &c, &beam)) return 1;
-    if (ee_enhancer_process(e, in, out, FRAMES)) return 1;
+    if (ee_enhancer_process(e, in, out, BYPASSED)) return 1;
+    if (ee_enhancer_set_bypass(e, 1)) return 1;
+    if (ee_enhancer_process(e, in + BYPASSED * MICS, out + BYPASSED * 2, FRAMES - BYPASSED)) return 1;
     uint32_t hash = hash_of(2166136261u, out, FRAMES * 2);
     float middle = out[FRAMES], last = out[2 * FRAMES - 1];
     ee_resample *r = NULL;

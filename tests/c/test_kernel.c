@@ -3,12 +3,13 @@
  * every state lives in a block of exactly the size that was asked for, so a byte too far is found.
  */
 #define _POSIX_C_SOURCE 200112L /* posix_memalign: malloc aligns to 8 bytes on 32-bit machines */
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "edgeenhance.h"
+#include "../../csrc/internal.h"
 
 static int failures;
 
@@ -141,6 +142,27 @@ static void test_fft(void)
     CHECK("odd lengths are refused", ee_fft_size(100) == 0 && ee_fft_size(16) == 0 && ee_fft_size(4096) == 0);
 }
 
+static void test_fft_gives_the_same_bits_with_and_without_vectors(int n)
+{
+    float x[EE_MAX_FFT], X[EE_MAX_FFT + 2], plain[EE_MAX_FFT + 2], y[EE_MAX_FFT], back[EE_MAX_FFT], tail[EE_MAX_FFT];
+    size_t size = ee_fft_size(n);
+    void *memory = block(size);
+    ee_fft *fft = NULL;
+    CHECK("fft starts", ee_fft_init(&fft, memory, size, n) == EE_OK);
+    for (int i = 0; i < n; i++) x[i] = random_sample();
+    for (int width = 1; width <= 8; width += width == 1 ? 3 : 4) {
+        ee_fft_vectorize(fft, width);
+        ee_fft_forward(fft, x, X);
+        ee_fft_inverse(fft, X, y);
+        ee_fft_inverse_tail(fft, X, tail);
+        if (width == 1) memcpy(plain, X, sizeof X), memcpy(back, y, sizeof y);
+        CHECK("forward", memcmp(X, plain, (size_t)(n + 2) * sizeof(float)) == 0);
+        CHECK("inverse", memcmp(y, back, (size_t)n * sizeof(float)) == 0);
+        CHECK("its last quarter", memcmp(tail + n / 4 * 3, back + n / 4 * 3, (size_t)n / 4 * sizeof(float)) == 0);
+    }
+    free(memory);
+}
+
 static void test_memory_and_configuration(void)
 {
     ee_config config = good_config(EE_BEAM_MVDR, NULL), bad;
@@ -168,12 +190,22 @@ static void test_memory_and_configuration(void)
     CHECK("no centres", REFUSED(centers = NULL));
     CHECK("strength NaN", REFUSED(strength = NAN));
     CHECK("cues above 1", REFUSED(cues = 1.5f));
+    CHECK("ceiling below 0", REFUSED(ceiling = -1.0f));
+    CHECK("ceiling NaN", REFUSED(ceiling = NAN));
     CHECK("no prior weight", REFUSED(prior_weight = 0.0f));
     CHECK("no solving", REFUSED(solve_hops = 0));
     CHECK("blend above 1", REFUSED(steering_blend = 1.1f));
     CHECK("too many look steps", REFUSED(look_steps = EE_MAX_LOOK_STEPS + 1));
     CHECK("unknown beamformer", REFUSED(beamformer = 7));
     CHECK("no configuration", ee_enhancer_size(NULL) == 0);
+    beam = all_tables();
+    config.solve_hops = INT_MAX; /* the least that can be asked for: a bin per hop */
+    CHECK("solving rarely", ee_enhancer_init(&enhancer, memory, size, &config, &beam) == EE_OK);
+    for (int hop = 0; hop < 4; hop++) {
+        static float in[64 * MICS], out[64 * 2];
+        for (int i = 0; i < 64 * MICS; i++) in[i] = random_sample();
+        CHECK("a hop", ee_enhancer_process(enhancer, in, out, 64) == EE_OK);
+    }
     for (int code = 0; code >= EE_ERR_MASK; code--) CHECK("errors have words", strlen(ee_strerror(code)) > 5);
     free(memory);
 }
@@ -217,7 +249,8 @@ static void test_bad_input(int beamformer)
     CHECK("nothing to do", ee_enhancer_process(e, NULL, NULL, 0) == EE_OK);
     CHECK("strength out of range", ee_enhancer_set_strength(e, 2.0f) == EE_ERR_CONFIG);
     CHECK("cues out of range", ee_enhancer_set_cues(e, NAN) == EE_ERR_CONFIG);
-    CHECK("no beam", ee_enhancer_set_beam(e, NULL) == EE_ERR_CONFIG);
+    CHECK("no beam", ee_enhancer_set_beam(e, NULL) == EE_ERR_CONFIG && !ee_enhancer_pending(e));
+    CHECK("no enhancer", ee_enhancer_set_bypass(NULL, 1) == EE_ERR_NULL && !ee_enhancer_pending(NULL));
     CHECK("reset", ee_enhancer_reset(e) == EE_OK && ee_enhancer_reset(NULL) == EE_ERR_NULL);
     free(memory);
 }
@@ -236,6 +269,30 @@ static void test_failing_mask_and_aligned_blocks(void)
     CHECK("the failure is told", ee_enhancer_process(e, in, out, 6400) == EE_ERR_MASK);
     CHECK("and counted", ee_enhancer_status(e, &status) == EE_OK && status.mask_failures == 100);
     CHECK("on the beam alone", status.gain == 1.0f);
+    free(memory);
+}
+
+static void test_bypass_and_ceiling(int beamformer)
+{
+    enum { LATE = 128, FADE = 16 * 64 };
+    static float in[FRAMES * MICS], out[FRAMES * 2];
+    ee_config config = good_config(beamformer, NULL);
+    ee_beam beam = all_tables();
+    ee_status status;
+    void *memory;
+    config.ceiling = 0.09f;
+    ee_enhancer *e = make_enhancer(&config, &memory);
+    for (int i = 0; i < FRAMES * MICS; i++) in[i] = random_sample() * (i < FRAMES * MICS / 2 ? 0.89f : 1.0f); /* 0.1 at most */
+    CHECK("bypass", ee_enhancer_set_bypass(e, 1) == EE_OK && ee_enhancer_set_beam(e, &beam) == EE_OK);
+    CHECK("to come", ee_enhancer_pending(e) == 1);
+    CHECK("a block", ee_enhancer_process(e, in, out, FRAMES / 2) == EE_OK && ee_enhancer_pending(e) == 0);
+    for (int k = LATE + FADE; k < FRAMES / 2; k++)
+        for (int ear = 0; ear < 2; ear++)
+            CHECK("the input, delayed", out[2 * k + ear] == in[(k - LATE) * MICS + config.reference[ear]]);
+    CHECK("nothing to limit", ee_enhancer_status(e, &status) == EE_OK && status.limited_hops == 0);
+    CHECK("a louder one", ee_enhancer_process(e, in + FRAMES / 2 * MICS, out, FRAMES / 2) == EE_OK);
+    for (int i = 0; i < FRAMES; i++) CHECK("below the ceiling", fabsf(out[i]) <= config.ceiling);
+    CHECK("limited", ee_enhancer_status(e, &status) == EE_OK && status.limited_hops > 100 && status.limiter_gain < 1.0f);
     free(memory);
 }
 
@@ -301,6 +358,7 @@ int main(void)
 {
     make_tables();
     test_fft();
+    for (int n = EE_MIN_FFT; n <= EE_MAX_FFT; n *= 2) test_fft_gives_the_same_bits_with_and_without_vectors(n);
     test_resampler_gives_the_same_samples_in_any_blocks(48000, 16000, 4);
     test_resampler_gives_the_same_samples_in_any_blocks(16000, 44100, 2);
     test_resampler_gives_the_same_samples_in_any_blocks(44100, 16000, EE_MAX_MICS);
@@ -310,6 +368,7 @@ int main(void)
     for (int beamformer = EE_BEAM_FIXED; beamformer <= EE_BEAM_MVDR; beamformer++) {
         test_any_block_size_gives_the_same_samples(beamformer);
         test_bad_input(beamformer);
+        test_bypass_and_ceiling(beamformer);
     }
     test_failing_mask_and_aligned_blocks();
     printf(failures ? "NOT OK: %d failures\n" : "OK\n", failures);

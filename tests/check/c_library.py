@@ -4,7 +4,6 @@ c_library.py FOLDER               writes FOLDER/setup
 c_library.py FOLDER PROGRAM...    runs programs built of examples/c/enhance_wav with that setup
 """
 
-import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +16,6 @@ from edgeenhance.export import write_setup
 from edgeenhance.simulation.synth import noise, speech
 
 SETTINGS = {"ears": "both", "look": 20.0, "cues": 0.2}
-# Without fused multiply-add both compilers do the same arithmetic; elsewhere they may fuse differently.
-MOST = 0.0 if platform.machine() in ("x86_64", "AMD64") else 1e-5
 
 
 def recording(array: MicArray) -> np.ndarray:
@@ -41,7 +38,7 @@ def compare(program: str, folder: Path, kind: str, subtype: str, x: np.ndarray, 
     assert (rate, got.shape, soundfile.info(target).subtype) == (16000, expected.shape, subtype)
     assert np.abs(expected - heard[:, [0, 2]]).max() > 0.01  # something was done
     error = float(np.abs(got - expected).max())
-    bound = MOST if subtype == "FLOAT" else MOST + 0.5 / 32768  # half a step
+    bound = 0.0 if subtype == "FLOAT" else 0.5 / 32768  # half a step
     print(f"{program}: {kind} {subtype}: largest difference {error:.3g}, allowed {bound:.3g}")
     assert error <= bound
 

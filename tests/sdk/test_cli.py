@@ -79,12 +79,16 @@ def test_enhance_takes_the_settings_of_the_enhancer(enhance, clip):
     from edgeenhance import enhance as whole
 
     path = clip()
-    options = "--profile comm --beamformer superdirective --look -30 --strength 0.5 --ears both --cues 0.3"
+    options = (
+        "--profile comm --beamformer superdirective --look -30 --strength 0.5 --ears both --cues 0.3 --ceiling -30"
+    )
     code, _, output = enhance("--array", "bte-2x2", *options.split(), path=path)
     settings = {"profile": "comm", "beamformer": "superdirective", "look": -30.0, "strength": 0.5, "cues": 0.3}
+    settings["ceiling"] = -30.0
     expected = whole(sf.read(path)[0], RATE, "bte-2x2", ears="both", model="none", **settings)
     assert code == 0
     np.testing.assert_allclose(output, expected, atol=1e-7)
+    assert np.abs(output).max() == np.float32(10 ** (-30 / 20))
 
 
 def test_enhance_picks_channels_in_the_given_order(enhance, clip, tmp_path):
@@ -153,6 +157,7 @@ def test_a_wrong_number_of_channels_is_refused(enhance):
         ("--channels", "1,2,3,3", ("twice",)),
         ("--strength", "1.5", ("strength", "0 to 1")),
         ("--cues", "-1", ("cues", "0 to 1")),
+        ("--ceiling", "1", ("ceiling", "-60 to 0")),
         ("--look", "nan", ("look",)),
     ],
 )

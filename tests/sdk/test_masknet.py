@@ -190,6 +190,15 @@ def test_a_sealed_file_that_is_no_flatbuffer_is_a_sentence(tmp_path):
         ({"profile": ["assist"]}, "metadata"),
         ({"states": [0]}, "states"),
         ({"name": 3}, "name"),
+        ({"name": "two\nlines"}, "name"),
+        ({"name": "\ud800"}, "name"),
+        ({"name": "x" * 101}, "name"),
+        ({"format": True}, "format"),
+        ({"bands": float(BANDS)}, "bands is"),
+        ({"bands": 257, "centers": list(range(257))}, "expected 2 to 256"),
+        ({"signals": 2.0}, "signals is 2.0, expected 1 to 4"),
+        ({"states": [True]}, "states"),
+        ({"states": {}}, "states"),
         ({"signals": 0}, "signals is 0"),
         ({"signals": 3}, "features"),
         ({"states": [BANDS + 1]}, "h0"),
@@ -203,6 +212,13 @@ def test_metadata_that_does_not_fit_is_a_sentence(tmp_path, change, match):
     with pytest.raises(EdgeEnhanceError, match=match) as raised:
         MaskNet(tmp_path / "x.tflite")
     assert "\n" not in str(raised.value)
+
+
+def test_metadata_nested_too_deeply_is_a_sentence(tmp_path):
+    body = b"\0\0\0\0TFL3" + b"[" * 100000
+    (tmp_path / "x.tflite").write_bytes(reseal(body, 8, 100000))
+    with pytest.raises(EdgeEnhanceError, match="metadata"):
+        read_model(tmp_path / "x.tflite")
 
 
 def test_missing_metadata_is_named(tmp_path):

@@ -85,3 +85,15 @@ def test_covariance_is_the_recursive_mean(mics, seed):
         lib.ee_covariance_update(pointer(planes), pointer(to_planar(x.T)), pointer(rate), mics, 65)
         exact += rate[:, None, None] * (x[:, :, None] * x[:, None].conj() - exact)
     assert level_db(unpack_hermitian(planes) - exact, exact) <= -120
+
+
+def test_a_covariance_that_rounding_left_indefinite_gives_delay_and_sum_not_nan():
+    """Found by tests/fuzz: a sound at full scale ends, and a time constant below a hop forgets it at once."""
+    bins, rng = 17, np.random.default_rng(0)
+    R = np.zeros((bins, 3, 3), complex)
+    R[:, 0, 0], R[:, 1, 1], R[:, 2, 2] = 1.7e-28, 7.9e-27, 6.4e-14
+    R[:, 1, 0], R[:, 2, 0], R[:, 2, 1] = 0.6, -2.6e-8 - 6.2e-8j, -2.6e-8 - 6.2e-8j
+    R += np.tril(R[0], -1).conj().T
+    d, prior = steering(rng, bins, 3), np.tile(1.01 * np.eye(3), (bins, 1, 1))
+    np.testing.assert_allclose(kernel_weights(R, d, prior, 0.01), d / 3, atol=1e-6)
+    assert np.isfinite(kernel_weights(R, d, prior, 0.01, skip=0b010)).all()

@@ -14,6 +14,7 @@ import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeenhance import cli, program
+from edgeenhance._tflite import Table
 from edgeenhance.errors import EdgeEnhanceError
 from edgeenhance.masknet import read_model, zoo_names
 from edgeenhance.nativenet import NativeNet
@@ -157,6 +158,23 @@ def _no_gap(model, graph):
     graph.outputs = [graph.outputs[0], graph.inputs[1], graph.outputs[2]]
 
 
+def _many_operators(model, graph):
+    graph.operators = graph.operators[:1] * 600
+
+
+def _many_inputs(model, graph):
+    concat = next(op for op in graph.operators if isinstance(op.builtinOptions, schema.ConcatenationOptionsT))
+    concat.inputs = np.full(65, concat.inputs[0], np.int32)
+
+
+def _long_name(model, graph):
+    graph.tensors[5].name = "x" * 300
+
+
+def _many_scales(model, graph):
+    graph.tensors[graph.inputs[0]].quantization.scale = np.ones(5, np.float32)
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [
@@ -173,6 +191,10 @@ def _no_gap(model, graph):
         (_renamed, "mask"),
         (_signature, "signature 'step'"),
         (_no_gap, "expected"),
+        (_many_operators, "a list of 600 tables"),
+        (_many_inputs, "a list of 65 numbers"),
+        (_long_name, "a list of 300 numbers"),
+        (_many_scales, "5 scales; expected one"),
     ],
 )
 def test_models_that_are_not_as_documented_are_sentences(tmp_path, change, match):
@@ -180,6 +202,23 @@ def test_models_that_are_not_as_documented_are_sentences(tmp_path, change, match
     with pytest.raises(EdgeEnhanceError, match=match) as raised:
         compile_flatbuffer(changed(body, change), facts)
     assert "\n" not in str(raised.value)
+
+
+def test_a_table_of_many_slots_is_a_sentence():
+    slots = struct.pack("<HH", 4 + 2 * 65, 4) + bytes(2 * 65)
+    with pytest.raises(EdgeEnhanceError, match="a table of 134 bytes of slots"):
+        Table(slots + struct.pack("<i", len(slots)), len(slots))
+
+
+def test_programs_and_arenas_are_bounded(tmp_path, monkeypatch):
+    """Operators may share weights, so that a small file asks for a large program."""
+    monkeypatch.setattr(program, "_LARGEST", 2000)
+    with pytest.raises(EdgeEnhanceError, match="program would be larger"):
+        compile_flatbuffer(*flatbuffer(tmp_path))
+    monkeypatch.setattr(program._Compiler, "places", lambda compiler: ({}, 1001))
+    monkeypatch.setattr(program._Compiler, "_fully_connected", lambda *_: None)
+    with pytest.raises(EdgeEnhanceError, match="to run; make it smaller"):
+        compile_flatbuffer(*flatbuffer(tmp_path))
 
 
 @pytest.mark.parametrize("quantization", ["16x8", "int8", "float32"])
@@ -211,7 +250,11 @@ def test_short_flatbuffers_are_sentences(tmp_path):
 
 def test_programs_of_another_version_or_profile_are_sentences():
     content = compile_model(zoo_names()[0])
-    for at, match in ((4, "version 9"), (20, "no profile"), (0, "not a program")):
-        other = sign(content[:at] + struct.pack("<I", 9) + content[at + 4 :])
+    inside = len(content) - 1
+    for at, word, match in (
+        (4, 9, "version 9"), (20, 9, "no profile"), (0, 9, "not a program"), (40, inside, "no profile"),
+        (44, inside, "no profile"),
+    ):  # fmt: skip
+        other = sign(content[:at] + struct.pack("<I", word) + content[at + 4 :])
         with pytest.raises(EdgeEnhanceError, match=match):
             program_facts(other)

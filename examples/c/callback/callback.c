@@ -1,5 +1,6 @@
 /*
- * callback.c: the enhancer inside an audio callback, with a look direction and a strength that change while it runs.
+ * callback.c: the enhancer inside an audio callback; another thread changes look direction and strength, and compares
+ * with the bypass, while it runs.
  *
  * A loop stands for the sound card: 6 seconds of noise. Prints once per second what the enhancer sees, and at the end
  * the time that blocks took.
@@ -16,29 +17,29 @@ static unsigned char memory[EE_SETUP_BYTES];
 static ee_enhancer *enhancer;
 static int error; /* of the callback, 0 or the last one */
 
-/* What the user wants. Setters belong to the callback's thread, so other threads leave their wishes here and the
- * callback carries them out. With a real second thread make these two atomic (C11: _Atomic, or a lock-free queue). */
-static int wanted_look;
-static float wanted_strength = 1.0f;
-
 /* in [frames][EE_SETUP_MICS], out [frames][EE_SETUP_EARS]. No malloc, no locks, no printing in here. */
 static void audio_callback(const float *in, float *out, size_t frames)
 {
-    static int look;
-    static float strength = 1.0f;
-    if (look != wanted_look) ee_enhancer_set_beam(enhancer, &ee_setup_looks[look = wanted_look]);
-    if (strength < wanted_strength || strength > wanted_strength)
-        ee_enhancer_set_strength(enhancer, strength = wanted_strength);
     int code = ee_enhancer_process(enhancer, in, out, frames);
     if (code) error = code;
+}
+
+/* The user's hand, in any thread but one at a time. */
+static int turn_knobs(int second)
+{
+    if (second == 1) return ee_enhancer_set_bypass(enhancer, 1); /* to compare */
+    if (second == 2) return ee_enhancer_set_bypass(enhancer, 0);
+    if (second == 3) return ee_enhancer_set_beam(enhancer, &ee_setup_looks[EE_SETUP_LOOKS - 1]);
+    if (second == 4) return ee_enhancer_set_strength(enhancer, 0.5f);
+    return EE_OK;
 }
 
 static void print_status(int second)
 {
     ee_status status;
     ee_enhancer_status(enhancer, &status);
-    printf("%d s: look %g degrees, strength %.2f, gain %.2f, dead microphones %#x, bad frames %lu, %s\n", second,
-           (double)ee_setup_degrees[wanted_look], (double)status.strength, (double)status.gain, status.dead_mics,
+    printf("%d s: strength %.2f, gain %.2f, limiter %.2f, dead microphones %#x, bad frames %lu, %s\n", second,
+           (double)status.strength, (double)status.gain, (double)status.limiter_gain, status.dead_mics,
            (unsigned long)status.bad_frames, ee_strerror(error));
 }
 
@@ -52,8 +53,7 @@ int main(void)
     if (code) return fprintf(stderr, "%s\n", ee_strerror(code)), 1;
 
     for (int second = 0; second < 6; second++) {
-        if (second == 2) wanted_look = EE_SETUP_LOOKS - 1; /* the user turns a knob */
-        if (second == 4) wanted_strength = 0.5f;
+        if ((code = turn_knobs(second))) return fprintf(stderr, "%s\n", ee_strerror(code)), 1;
         for (int block = 0; block < blocks; block++) {
             for (size_t i = 0; i < sizeof in / sizeof *in; i++) {
                 noise = noise * 1664525u + 1013904223u;
