@@ -33,11 +33,7 @@ class OnnxEnhancer(CellStream):
 
     def __init__(self, path: str | os.PathLike[str], provider: str = "cpu", threads: int = 1) -> None:
         session = _session(Path(path), provider, threads)
-        self.metadata = _metadata(session, path)
-        cell = Cell(
-            self.metadata["kind"], profile_named(self.metadata["profile"]), self.metadata["hop"],
-            self.metadata["delay"],
-        )  # fmt: skip
+        self.metadata, cell = _described(session, path)
         self.sample_rate = cell.profile.sample_rate
         inputs = session.get_inputs()
         names = [entry.name for entry in inputs]
@@ -70,12 +66,16 @@ def _session(path: Path, provider: str, threads: int) -> Any:
         raise EdgeEnhanceError(f"ONNX Runtime cannot load {path}: {str(error).splitlines()[0]}") from error
 
 
-def _metadata(session: Any, path: str | os.PathLike[str]) -> dict[str, Any]:
-    """EdgeEnhanceError unless it is a network of this format."""
+def _described(session: Any, path: str | os.PathLike[str]) -> tuple[dict[str, Any], Cell]:
+    """The file's metadata, and its cell of them; EdgeEnhanceError unless it is a network of this format."""
     text = session.get_modelmeta().custom_metadata_map.get(METADATA)
     if text is None:
         raise EdgeEnhanceError(f"{path} is no network of edgeenhance; write one with edgeenhance onnx")
-    metadata = json.loads(text)
-    if metadata["format"] != FORMAT or metadata["kind"] not in KINDS:
-        raise EdgeEnhanceError(f"{path} is of another version, format {metadata['format']}; write it again")
-    return metadata
+    try:
+        metadata = json.loads(text)
+        if metadata["format"] != FORMAT or metadata["kind"] not in KINDS:
+            raise ValueError(f"format {metadata['format']}, kind {metadata['kind']!r}")
+        profile, hop, delay = profile_named(metadata["profile"]), int(metadata["hop"]), int(metadata["delay"])
+        return metadata, Cell(metadata["kind"], profile, hop, delay)
+    except (ValueError, KeyError, TypeError) as error:
+        raise EdgeEnhanceError(f"the metadata of {path} do not fit this version: {error}; write it again") from error

@@ -85,6 +85,11 @@ def test_foreign_and_damaged_files_and_unknown_providers_are_sentences(pair, tmp
     onnx.save(model, tmp_path / "foreign.onnx")
     with pytest.raises(EdgeEnhanceError, match="no network of edgeenhance"):
         OnnxEnhancer(tmp_path / "foreign.onnx")
+    for text in ("{", '{"format": 1}', '{"format": 2, "kind": "gains"}'):
+        onnx.helper.set_model_props(model, {"edgeenhance": text})
+        onnx.save(model, tmp_path / "newer.onnx")
+        with pytest.raises(EdgeEnhanceError, match="do not fit"):
+            OnnxEnhancer(tmp_path / "newer.onnx")
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(EdgeEnhanceError, match="onnxruntime-gpu"):
         OnnxEnhancer(path, provider="cuda")
