@@ -119,5 +119,10 @@ def _difference(network: TextbookModel, path: Path) -> float:
     """Largest difference of two streams of noise between silences, over the loudest sample."""
     rng, n = np.random.default_rng(1), int(SECONDS * network.profile.sample_rate)
     x = (0.1 * rng.standard_normal(n) * np.maximum(np.sin(np.arange(n) / 1000 - 1), 0)).astype(np.float32)
-    wanted, got = network.stream().process(x), OnnxEnhancer(path).process(x)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # steps are small: on a busy machine threads that wait for each other take minutes
+    try:
+        wanted, got = network.stream().process(x), OnnxEnhancer(path).process(x)
+    finally:
+        torch.set_num_threads(threads)
     return float(np.abs(got - wanted).max() / np.abs(wanted).max())
