@@ -41,6 +41,9 @@ test-c: | tools
 	./build/test_kernel
 	$(CC) $(CC_STRICT) $(SANITIZE) csrc/*.c tests/c/test_net.c -o build/test_net -lm
 	./build/test_net
+	$(CC) $(CC_STRICT) -O3 -ffp-contract=off csrc/*.c tests/c/bits.c -o build/bits -lm
+	$(CC) $(CC_STRICT) -O3 -ffp-contract=off -DEE_VECTOR= csrc/*.c tests/c/bits.c -o build/bits_plain -lm
+	[ "$$(./build/bits)" = "$$(./build/bits_plain)" ] # AVX2, where there is, gives the same bits
 	$(CC) $(CC_STRICT) $(SANITIZE) csrc/*.c csrc/host/*.c tests/c/test_live.c -o build/test_live -lm -pthread
 	./build/test_live
 	$(CC) $(CC_STRICT) -O2 csrc/*.c tests/c/test_memory.c -o build/test_memory -lm

@@ -10,7 +10,7 @@
 #define RISE_SECONDS 0.5
 #define FALL_SECONDS 4.0
 
-float ee_log2(float x)
+EE_INLINE float log2_of(float x)
 {
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
@@ -18,31 +18,31 @@ float ee_log2(float x)
     bits = (bits & 0x007fffffu) | 0x3f800000u;
     float mantissa;
     memcpy(&mantissa, &bits, sizeof mantissa);
-    if (mantissa > 1.41421356f) {
-        mantissa *= 0.5f;
-        exponent++;
-    }
+    int upper = mantissa > 1.41421356f;
+    mantissa = upper ? 0.5f * mantissa : mantissa;
+    exponent += upper;
     /* log2(m) = 2 / ln 2 * atanh(t), t = (m - 1) / (m + 1), |t| < 0.172 */
     float t = (mantissa - 1.0f) / (mantissa + 1.0f), t2 = t * t;
     float series = 1.0f + t2 * (0.33333333f + t2 * (0.2f + t2 * (0.14285714f + t2 * 0.11111111f)));
     return (float)exponent + 2.88539008f * t * series;
 }
 
-void ee_bands_power(const int16_t *centers, int bands, const float *X, int bins, float *power)
+float ee_log2(float x) { return log2_of(x); }
+
+void ee_bands_power(const int16_t *centers, int bands, const float *squares, float *power)
 {
-    const float *re = X, *im = X + bins;
     float carry = 0.0f; /* what the falling side of the triangle before left for this band */
     int before = 1;     /* width of that side, in bins */
     for (int b = 0; b < bands; b++) {
         int first = centers[b], after = b + 1 < bands ? centers[b + 1] - first : 1;
-        float step = 1.0f / (float)after, here = 0.0f, next = 0.0f;
-        for (int k = 0; k < after; k++) {
-            float p = re[first + k] * re[first + k] + im[first + k] * im[first + k];
-            float share = (float)k * step;
-            here += (1.0f - share) * p;
-            next += share * p;
+        const float *square = squares + first;
+        float sum = 0.0f, moment = 0.0f; /* the sum over k square[k], by partial sums from the far end */
+        for (int k = after - 1; k > 0; k--) {
+            sum += square[k];
+            moment += sum;
         }
-        power[b] = (carry + here) * 2.0f / (float)(before + after);
+        float next = moment / (float)after;
+        power[b] = (carry + sum + square[0] - next) * 2.0f / (float)(before + after);
         carry = next;
         before = after;
     }
@@ -69,28 +69,37 @@ int ee_features_init(ee_features *features, float hop_seconds)
     return EE_OK;
 }
 
-static int16_t to_q15(float x)
+EE_INLINE int16_t to_q15(float x)
 {
     x = x < -32768.0f ? -32768.0f : x > 32767.0f ? 32767.0f : x;
     return (int16_t)(x < 0.0f ? x - 0.5f : x + 0.5f);
 }
 
+EE_VECTOR static void take_logs(const float *restrict power, int bands, float *restrict logs)
+{
+    for (int b = 0; b < bands; b++) logs[b] = log2_of(power[b] + FEATURE_FLOOR);
+}
+
+EE_VECTOR static void scale_logs(const float *restrict logs, int bands, float level, int16_t *restrict q15)
+{
+    for (int b = 0; b < bands; b++) q15[b] = to_q15(FEATURE_SCALE * (logs[b] - level));
+}
+
 void ee_features_update(ee_features *features, const float *const *powers, int bands, int16_t *q15)
 {
-    float logs[EE_MAX_BANDS], mean = 0.0f;
-    for (int b = 0; b < bands; b++) {
-        logs[b] = ee_log2(powers[0][b] + FEATURE_FLOOR);
-        mean += logs[b];
-    }
-    mean /= (float)bands;
+    float logs[EE_MAX_BANDS];
+    take_logs(powers[0], bands, logs);
+    float mean = ee_sum(logs, bands) / (float)bands;
     if (!features->started) features->level = mean;
     features->started = 1;
     features->level += (mean > features->level ? features->rise : features->fall) * (mean - features->level);
-    for (int b = 0; b < bands; b++) q15[b] = to_q15(FEATURE_SCALE * (logs[b] - features->level));
+    scale_logs(logs, bands, features->level, q15);
     for (int s = 1; s < EE_SIGNALS; s++) {
-        const float *power = powers[s];
         int16_t *out = q15 + s * bands;
-        for (int b = 0; b < bands; b++)
-            out[b] = power ? to_q15(FEATURE_SCALE * (ee_log2(power[b] + FEATURE_FLOOR) - features->level)) : -32768;
+        if (powers[s]) {
+            take_logs(powers[s], bands, logs);
+            scale_logs(logs, bands, features->level, out);
+        } else
+            for (int b = 0; b < bands; b++) out[b] = -32768;
     }
 }

@@ -6,49 +6,123 @@
 
 #include "internal.h"
 
-#define LANES 8 /* bins solved side by side */
+#ifdef __x86_64__
+#define LANES 16 /* bins solved side by side: two vectors, so that roots and divisions overlap */
+#else
+#define LANES 8
+#endif
 #define PIVOT_FLOOR 1e-6f
 #define LARGEST 1e6f /* of |w|^2: what raises the microphones' own noise by 60 dB is no beam */
 
 /* Plane of entry (i, j), j <= i, of a packed Hermitian matrix. */
 static int plane(int i, int j) { return i * i + 2 * j; }
 
-void ee_beam_apply(const float *w, const float *X, int mics, int bins, float *y)
+/* y = w^H x of one microphone; `more`: added to what y holds */
+EE_INLINE void apply_one(const float *restrict w, const float *restrict x, int bins, int more, float *restrict yr,
+                         float *restrict yi)
 {
-    memset(y, 0, 2 * (size_t)bins * sizeof(float));
-    for (int m = 0; m < mics; m++) {
-        const float *restrict wr = w + 2 * m * bins, *restrict wi = wr + bins;
-        const float *restrict xr = X + 2 * m * bins, *restrict xi = xr + bins;
-        float *restrict yr = y, *restrict yi = y + bins;
-        for (int f = 0; f < bins; f++) {
-            yr[f] += wr[f] * xr[f] + wi[f] * xi[f];
-            yi[f] += wr[f] * xi[f] - wi[f] * xr[f];
-        }
+    for (int f = 0; f < bins; f++) {
+        yr[f] = (more ? yr[f] : 0.0f) + (w[f] * x[f] + w[bins + f] * x[bins + f]);
+        yi[f] = (more ? yi[f] : 0.0f) + (w[f] * x[bins + f] - w[bins + f] * x[f]);
     }
 }
 
-static void update_diagonal(float *restrict r, const float *restrict x, const float *restrict rate, int bins)
+/* The same for two, which read and write y once. */
+EE_INLINE void apply_two(const float *restrict w, const float *restrict x, int bins, int more, float *restrict yr,
+                         float *restrict yi)
+{
+    const float *restrict v = w + 2 * bins, *restrict z = x + 2 * bins;
+    for (int f = 0; f < bins; f++) {
+        yr[f] = (more ? yr[f] : 0.0f) + (w[f] * x[f] + w[bins + f] * x[bins + f])
+              + (v[f] * z[f] + v[bins + f] * z[bins + f]);
+        yi[f] = (more ? yi[f] : 0.0f) + (w[f] * x[bins + f] - w[bins + f] * x[f])
+              + (v[f] * z[bins + f] - v[bins + f] * z[f]);
+    }
+}
+
+EE_VECTOR static void apply(const float *w, const float *X, int mics, int bins, float *y)
+{
+    int m = mics % 2;
+    if (m) apply_one(w, X, bins, 0, y, y + bins);
+    else apply_two(w, X, bins, 0, y, y + bins);
+    for (m = m ? 1 : 2; m < mics; m += 2) apply_two(w + 2 * m * bins, X + 2 * m * bins, bins, 1, y, y + bins);
+}
+
+void ee_beam_apply(const float *w, const float *X, int mics, int bins, float *y)
+{
+    apply(w, X, mics, bins, y);
+}
+
+EE_INLINE void update_diagonal(float *restrict r, const float *restrict x, const float *restrict rate, int bins)
 {
     for (int f = 0; f < bins; f++) r[f] += rate[f] * (x[f] * x[f] + x[bins + f] * x[bins + f] - r[f]);
 }
 
-static void update_pair(float *restrict r, const float *restrict a, const float *restrict b,
-                        const float *restrict rate, int bins)
+EE_INLINE void update_pair(float *restrict re, float *restrict im, const float *restrict a, const float *restrict b,
+                           const float *restrict rate, int bins)
 {
     for (int f = 0; f < bins; f++) {
-        float re = a[f] * b[f] + a[bins + f] * b[bins + f], im = a[bins + f] * b[f] - a[f] * b[bins + f];
-        r[f] += rate[f] * (re - r[f]);
-        r[bins + f] += rate[f] * (im - r[bins + f]);
+        re[f] += rate[f] * (a[f] * b[f] + a[bins + f] * b[bins + f] - re[f]);
+        im[f] += rate[f] * (a[bins + f] * b[f] - a[f] * b[bins + f] - im[f]);
+    }
+}
+
+EE_VECTOR static void update(float *R, const float *X, const float *rate, int mics, int bins)
+{
+    for (int i = 0; i < mics; i++) {
+        const float *a = X + 2 * i * bins;
+        for (int j = 0; j < i; j++) {
+            float *r = R + plane(i, j) * bins;
+            update_pair(r, r + bins, a, X + 2 * j * bins, rate, bins);
+        }
+        update_diagonal(R + plane(i, i) * bins, a, rate, bins);
     }
 }
 
 void ee_covariance_update(float *R, const float *X, const float *rate, int mics, int bins)
 {
+    update(R, X, rate, mics, bins);
+}
+
+EE_INLINE void update_diagonals(float *restrict r, float *restrict s, const float *restrict x, const float *restrict r_rate,
+                                const float *restrict s_rate, int bins)
+{
+    for (int f = 0; f < bins; f++) {
+        float square = x[f] * x[f] + x[bins + f] * x[bins + f];
+        r[f] += r_rate[f] * (square - r[f]);
+        s[f] += s_rate[f] * (square - s[f]);
+    }
+}
+
+EE_INLINE void update_pairs(float *restrict r, float *restrict s, const float *restrict a, const float *restrict b,
+                            const float *restrict r_rate, const float *restrict s_rate, int bins)
+{
+    float *restrict r_im = r + bins, *restrict s_im = s + bins;
+    for (int f = 0; f < bins; f++) {
+        float re = a[f] * b[f] + a[bins + f] * b[bins + f], im = a[bins + f] * b[f] - a[f] * b[bins + f];
+        r[f] += r_rate[f] * (re - r[f]);
+        s[f] += s_rate[f] * (re - s[f]);
+        r_im[f] += r_rate[f] * (im - r_im[f]);
+        s_im[f] += s_rate[f] * (im - s_im[f]);
+    }
+}
+
+EE_VECTOR static void update_both(float *R, const float *r_rate, float *S, const float *s_rate, const float *X, int mics,
+                                  int bins)
+{
     for (int i = 0; i < mics; i++) {
         const float *a = X + 2 * i * bins;
-        for (int j = 0; j < i; j++) update_pair(R + plane(i, j) * bins, a, X + 2 * j * bins, rate, bins);
-        update_diagonal(R + plane(i, i) * bins, a, rate, bins);
+        for (int j = 0; j < i; j++) {
+            int at = plane(i, j) * bins;
+            update_pairs(R + at, S + at, a, X + 2 * j * bins, r_rate, s_rate, bins);
+        }
+        update_diagonals(R + plane(i, i) * bins, S + plane(i, i) * bins, a, r_rate, s_rate, bins);
     }
+}
+
+void ee_covariances_update(float *R, const float *r_rate, float *S, const float *s_rate, const float *X, int mics, int bins)
+{
+    update_both(R, r_rate, S, s_rate, X, mics, bins);
 }
 
 /* One batch of bins: A (packed planes of LANES, then its Cholesky factor in place) and d (then the solution). */
@@ -57,7 +131,7 @@ typedef struct {
     float d[2 * EE_MAX_MICS][LANES];
 } batch;
 
-static void load_matrix(batch *s, const float *R, const float *prior, float prior_weight, int mics, int bins, int at)
+EE_INLINE void load_matrix(batch *s, const float *R, const float *prior, float prior_weight, int mics, int bins, int at)
 {
     float scale[LANES] = {0};
     for (int m = 0; m < mics; m++)
@@ -68,7 +142,7 @@ static void load_matrix(batch *s, const float *R, const float *prior, float prio
             s->A[p][l] = R[p * bins + at + l] * scale[l] + prior_weight * prior[p * bins + at + l];
 }
 
-static void leave_out(batch *s, unsigned skip, int mics)
+EE_INLINE void leave_out(batch *s, unsigned skip, int mics)
 {
     for (int i = 0; i < mics; i++)
         for (int j = 0; j <= i; j++) {
@@ -83,7 +157,7 @@ static void leave_out(batch *s, unsigned skip, int mics)
 }
 
 /* target -= a * conj(b), per lane; complex numbers are two rows of LANES */
-static void subtract_product(float (*restrict target)[LANES], float (*restrict a)[LANES], float (*restrict b)[LANES])
+EE_INLINE void subtract_product(float (*restrict target)[LANES], float (*restrict a)[LANES], float (*restrict b)[LANES])
 {
     for (int l = 0; l < LANES; l++) {
         target[0][l] -= a[0][l] * b[0][l] + a[1][l] * b[1][l];
@@ -92,7 +166,7 @@ static void subtract_product(float (*restrict target)[LANES], float (*restrict a
 }
 
 /* A = L L^H in place; the diagonal keeps 1 / l_ii. */
-static void factor(batch *s, int mics)
+EE_INLINE void factor(batch *s, int mics)
 {
     for (int i = 0; i < mics; i++) {
         for (int j = 0; j < i; j++) {
@@ -112,7 +186,7 @@ static void factor(batch *s, int mics)
     }
 }
 
-static void scale_entry(batch *s, int i)
+EE_INLINE void scale_entry(batch *s, int i)
 {
     for (int l = 0; l < LANES; l++) {
         s->d[2 * i][l] *= s->A[plane(i, i)][l];
@@ -121,7 +195,7 @@ static void scale_entry(batch *s, int i)
 }
 
 /* d -> A^-1 d / (d^H A^-1 d), by forward and back substitution */
-static void solve(batch *s, int mics)
+EE_INLINE void solve(batch *s, int mics)
 {
     float power[LANES] = {0};
     for (int i = 0; i < mics; i++) {
@@ -145,7 +219,7 @@ static void solve(batch *s, int mics)
 
 /* Rounding may leave R with a negative eigenvalue when a sound ends and R forgets it at once; the solution can then be of
  * any size. There: delay-and-sum. */
-static void rescue(batch *s, const float *d, unsigned skip, int mics, int bins, int at)
+EE_INLINE void rescue(batch *s, const float *d, unsigned skip, int mics, int bins, int at)
 {
     float size[LANES] = {0};
     for (int i = 0; i < 2 * mics; i++)
@@ -161,8 +235,8 @@ static void rescue(batch *s, const float *d, unsigned skip, int mics, int bins, 
     }
 }
 
-void ee_mvdr_weights(const float *R, const float *prior, float prior_weight, const float *d, unsigned skip, int mics,
-                     int bins, int first, int count, float *w)
+EE_VECTOR static void mvdr(const float *R, const float *prior, float prior_weight, const float *d, unsigned skip, int mics,
+                           int bins, int first, int count, float *w)
 {
     batch s;
     for (int at = first; at < first + count; at += LANES) {
@@ -177,4 +251,10 @@ void ee_mvdr_weights(const float *R, const float *prior, float prior_weight, con
         for (int i = 0; i < 2 * mics; i++)
             memcpy(w + i * bins + at, s.d[i] + (at - start), (size_t)(end - at) * sizeof(float));
     }
+}
+
+void ee_mvdr_weights(const float *R, const float *prior, float prior_weight, const float *d, unsigned skip, int mics,
+                     int bins, int first, int count, float *w)
+{
+    mvdr(R, prior, prior_weight, d, skip, mics, bins, first, count, w);
 }

@@ -22,6 +22,7 @@
 #define HEADROOM 2.0f         /* output never above twice (6 dB) the recent input peak */
 #define SPEECH_SECONDS 1.0    /* time constant of the talker's covariance */
 #define SPEECH_START 0.1f     /* share of the noise's power with which it starts */
+#define SMALLEST 1e-37f       /* a reciprocal is still finite */
 #define FAINTEST 1e-3f        /* no blending where the reference has less than this share of what the talker sends */
 #define LOUDEST 8.0f          /* times its level, as which a hop counts at most in the noise covariance */
 #define BURST 100.0f          /* a hop 20 dB above the mean power of the last seconds is a burst, */
@@ -61,13 +62,15 @@ struct ee_enhancer {
     float *input, *output;                         /* one hop, interleaved */
     float *history, *overlap;
     float *X, *Y, *U, *S, *mixed;                  /* microphones, beam, noise reference, delay-and-sum */
+    float *squares;                                /* [EE_SIGNALS][bins] of Y, U, S and the mean over the microphones */
     int fill;
     float *peaks;                                  /* of the last hops, a ring */
     int peak_count, peak_at;
     /* mask */
     ee_features features;
-    float *power, *power_other, *power_noise, *power_sum, *power_mics; /* [bands] */
-    float *presence_beam, *presence_noise;         /* [bands] smoothed, without a network */
+    float *power[EE_SIGNALS];                      /* [bands] */
+    float *presence;                               /* [bands] without a network, */
+    float *presence_beam, *presence_noise;         /* from smoothed powers */
     float *gains, *bin_gains, *rate;
     int16_t *q15;                                  /* [EE_SIGNALS + 1][bands]: features, gains */
     /* knobs on their way */
@@ -168,6 +171,7 @@ static void carve_signal(ee_enhancer *e, ee_arena *a, size_t array, size_t spect
     e->U = ee_arena_floats(a, spectrum);
     e->S = ee_arena_floats(a, spectrum);
     e->mixed = ee_arena_floats(a, spectrum);
+    e->squares = ee_arena_floats(a, EE_SIGNALS * spectrum / 2);
     e->peak_count = c->analysis / e->hop + 4;
     e->peaks = ee_arena_floats(a, (size_t)e->peak_count);
     e->mic_power = ee_arena_floats(a, (size_t)c->mics);
@@ -176,8 +180,8 @@ static void carve_signal(ee_enhancer *e, ee_arena *a, size_t array, size_t spect
 static void carve_mask(ee_enhancer *e, ee_arena *a)
 {
     size_t bands = (size_t)e->config.bands, bins = (size_t)e->bins;
-    float **per_band[] = {&e->power, &e->power_other, &e->power_noise, &e->power_sum, &e->power_mics,
-                          &e->presence_beam, &e->presence_noise, &e->gains};
+    float **per_band[] = {&e->power[0], &e->power[1], &e->power[2], &e->power[3], &e->presence, &e->presence_beam,
+                          &e->presence_noise, &e->gains};
     for (size_t i = 0; i < sizeof per_band / sizeof per_band[0]; i++) *per_band[i] = ee_arena_floats(a, bands);
     e->bin_gains = ee_arena_floats(a, bins);
     e->rate = ee_arena_floats(a, bins);
@@ -353,6 +357,21 @@ int ee_enhancer_status(const ee_enhancer *e, ee_status *status)
     return EE_OK;
 }
 
+/* ---- gains ---- */
+
+/* Gains of bands to gains of bins. */
+static void spread_gains(ee_enhancer *e)
+{
+    ee_bands_expand(e->config.centers, e->config.bands, e->gains, e->bins, e->bin_gains);
+    e->status.gain = ee_sum(e->bin_gains, e->bins) / (float)e->bins;
+}
+
+static void open_gains(ee_enhancer *e)
+{
+    for (int b = 0; b < e->config.bands; b++) e->gains[b] = 1.0f;
+    spread_gains(e);
+}
+
 /* ---- life ---- */
 
 int ee_enhancer_reset(ee_enhancer *e)
@@ -360,6 +379,7 @@ int ee_enhancer_reset(ee_enhancer *e)
     if (!e) return EE_ERR_NULL;
     const ee_config *c = &e->config;
     take_settings(e);
+    open_gains(e);
     memset(&e->status, 0, sizeof e->status);
     e->status.limiter_gain = 1.0f;
     memset(e->input, 0, (size_t)(e->hop * c->mics) * sizeof(float));
@@ -370,7 +390,6 @@ int ee_enhancer_reset(ee_enhancer *e)
     memset(e->mic_power, 0, (size_t)c->mics * sizeof(float));
     memset(e->presence_beam, 0, (size_t)c->bands * sizeof(float));
     memset(e->presence_noise, 0, (size_t)c->bands * sizeof(float));
-    for (int b = 0; b < c->bands; b++) e->gains[b] = 1.0f;
     aim(e);
     copy_table(e->weights_used, e->weights, array_size(e));
     copy_table(e->noise_used, e->noise, array_size(e));
@@ -433,40 +452,63 @@ const float *ee_enhancer_gains(const ee_enhancer *e) { return e ? e->bin_gains :
 
 /* ---- input: bad frames, meters ---- */
 
-static int frame_is_bad(const float *frame, int mics)
+EE_VECTOR static int any_bad(const float *samples, int count)
 {
-    for (int m = 0; m < mics; m++)
-        if (!(fabsf(frame[m]) <= EE_ABSURD)) return 1;
-    return 0;
+    int bad = 0;
+    for (int i = 0; i < count; i++) bad |= !(fabsf(samples[i]) <= EE_ABSURD);
+    return bad;
+}
+
+/* count: a multiple of EE_LANES, as all hops are */
+EE_VECTOR static float peak_of(const float *samples, int count)
+{
+    float peaks[EE_LANES] = {0}, peak = 0.0f;
+    for (int i = 0; i < count; i += EE_LANES)
+        for (int l = 0; l < EE_LANES; l++) peaks[l] = fabsf(samples[i + l]) > peaks[l] ? fabsf(samples[i + l]) : peaks[l];
+    for (int l = 0; l < EE_LANES; l++) peak = peaks[l] > peak ? peaks[l] : peak;
+    return peak;
+}
+
+static void mute_bad_frames(ee_enhancer *e)
+{
+    int mics = e->config.mics;
+    for (int k = 0; k < e->hop; k++) {
+        if (!any_bad(e->input + k * mics, mics)) continue;
+        memset(e->input + k * mics, 0, (size_t)mics * sizeof(float));
+        e->status.bad_frames++;
+    }
 }
 
 /* Mutes bad frames of e->input; keeps the recent peak. Returns 1 for digital silence. */
 static int sanitize(ee_enhancer *e)
 {
-    int mics = e->config.mics;
-    float peak = 0.0f;
-    for (int k = 0; k < e->hop; k++) {
-        float *frame = e->input + k * mics;
-        if (frame_is_bad(frame, mics)) {
-            memset(frame, 0, (size_t)mics * sizeof(float));
-            e->status.bad_frames++;
-        }
-        for (int m = 0; m < mics; m++) peak = fabsf(frame[m]) > peak ? fabsf(frame[m]) : peak;
-    }
+    int count = e->hop * e->config.mics;
+    if (any_bad(e->input, count)) mute_bad_frames(e);
+    float peak = peak_of(e->input, count);
     e->peaks[e->peak_at] = peak;
     e->peak_at = (e->peak_at + 1) % e->peak_count;
     return peak == 0.0f;
 }
 
-static void find_dead_mics(ee_enhancer *e)
+/* Energy of each microphone in the hop. */
+static void measure_input(const ee_enhancer *e, float *energies)
+{
+    int mics = e->config.mics;
+    for (int m = 0; m < mics; m++) {
+        float parts[4] = {0};
+        for (int k = 0; k < e->hop; k += 4)
+            for (int i = 0; i < 4; i++) parts[i] += e->input[(k + i) * mics + m] * e->input[(k + i) * mics + m];
+        energies[m] = (parts[0] + parts[1]) + (parts[2] + parts[3]);
+    }
+}
+
+static void find_dead_mics(ee_enhancer *e, const float *energies)
 {
     int mics = e->config.mics;
     float loudest = 0.0f;
     unsigned dead = 0;
     for (int m = 0; m < mics; m++) {
-        float power = 0.0f;
-        for (int k = 0; k < e->hop; k++) power += e->input[k * mics + m] * e->input[k * mics + m];
-        e->mic_power[m] += e->meter * (power - e->mic_power[m]);
+        e->mic_power[m] += e->meter * (energies[m] - e->mic_power[m]);
         loudest = e->mic_power[m] > loudest ? e->mic_power[m] : loudest;
     }
     for (int m = 0; m < mics; m++) {
@@ -479,29 +521,19 @@ static void find_dead_mics(ee_enhancer *e)
 }
 
 /* Mean power of the hop's samples. */
-static float hop_power(const ee_enhancer *e)
+static float hop_power(const ee_enhancer *e, const float *energies)
 {
-    int count = e->hop * e->config.mics;
-    float power = 0.0f;
-    for (int k = 0; k < count; k++) power += e->input[k] * e->input[k];
-    return power / (float)count;
-}
-
-static float energy(const float *spectrum, int bins)
-{
-    float sum = 0.0f;
-    for (int i = 0; i < 2 * bins; i++) sum += spectrum[i] * spectrum[i];
-    return sum;
+    float energy = 0.0f;
+    for (int m = 0; m < e->config.mics; m++) energy += energies[m];
+    return energy / (float)(e->hop * e->config.mics);
 }
 
 /* 1 where nobody but the talker is heard: delay-and-sum has nothing to take away. 0 where somebody is. */
 static float judge_alone(ee_enhancer *e)
 {
-    float microphones = 0.0f;
     if (!has_noise(e)) return 1.0f; /* one microphone cannot tell */
-    for (int m = 0; m < e->config.mics; m++) microphones += energy(e->X + 2 * m * e->bins, e->bins) / (float)e->config.mics;
-    e->sum_energy += e->loudness_rate * (energy(e->S, e->bins) - e->sum_energy);
-    e->mic_energy += e->loudness_rate * (microphones - e->mic_energy);
+    e->sum_energy += e->loudness_rate * (ee_sum(e->squares + 2 * e->bins, e->bins) - e->sum_energy);
+    e->mic_energy += e->loudness_rate * (ee_sum(e->squares + 3 * e->bins, e->bins) - e->mic_energy);
     float alone = (ALONE_OCTAVES - ee_log2((e->mic_energy + 1e-30f) / (e->sum_energy + 1e-30f))) / ALONE_RANGE;
     return alone > 1.0f ? 1.0f : alone < 0.0f ? 0.0f : alone;
 }
@@ -560,63 +592,84 @@ static void start_covariance(ee_enhancer *e)
     e->covariance_started = 1;
 }
 
-/* out[first..] += a b, or a conj(b) with sign -1; a is a packed plane pair, b a spectrum. */
-static void add_product(float *restrict out, const float *restrict re, const float *restrict im, float sign,
-                        const float *restrict b, int bins, int first, int count)
+/* y += a b, or a conj(b) with sign -1; a is a packed plane pair, b a spectrum. */
+EE_INLINE void add_product(float *restrict yr, float *restrict yi, const float *restrict re, const float *restrict im,
+                           float sign, const float *restrict b, int bins, int count)
 {
-    for (int f = first; f < first + count; f++) {
-        out[f] += re[f] * b[f] - sign * im[f] * b[bins + f];
-        out[bins + f] += re[f] * b[bins + f] + sign * im[f] * b[f];
+    for (int f = 0; f < count; f++) {
+        yr[f] += re[f] * b[f] - sign * im[f] * b[bins + f];
+        yi[f] += re[f] * b[bins + f] + sign * im[f] * b[f];
     }
 }
 
 /* transfer = Phi w, Phi the talker's covariance: one step of the power method from the beam, which already lets little else
  * through, so it points along the talker's transfer functions. */
-static void hear_talker(ee_enhancer *e, int first, int count)
+EE_VECTOR static void hear_talker(ee_enhancer *e, int first, int count)
 {
     int mics = e->config.mics, bins = e->bins;
     for (int i = 0; i < mics; i++) {
-        float *out = e->transfer + 2 * i * bins;
-        memset(out + first, 0, (size_t)count * sizeof(float));
-        memset(out + bins + first, 0, (size_t)count * sizeof(float));
+        float *yr = e->transfer + 2 * i * bins + first, *yi = yr + bins;
+        memset(yr, 0, (size_t)count * sizeof(float));
+        memset(yi, 0, (size_t)count * sizeof(float));
         for (int j = 0; j < mics; j++) {
-            const float *b = e->weights + 2 * j * bins;
+            const float *b = e->weights + 2 * j * bins + first;
             int plane = i > j ? i * i + 2 * j : j * j + 2 * i;
-            const float *re = e->speech + plane * bins;
-            if (i != j) add_product(out, re, re + bins, i > j ? 1.0f : -1.0f, b, bins, first, count);
-            else add_product(out, re, re, 0.0f, b, bins, first, count);
+            const float *re = e->speech + plane * bins + first;
+            if (i != j) add_product(yr, yi, re, re + bins, i > j ? 1.0f : -1.0f, b, bins, count);
+            else add_product(yr, yi, re, re, 0.0f, b, bins, count);
         }
     }
 }
 
-static inline void turn_value(float *re, float *im, float cosine, float sine)
+/* 1 / |transfer_ref|^2; 0 where the reference hears too little of the talker */
+EE_VECTOR static void invert_reference(const ee_enhancer *e, int first, int count, float *restrict inverse)
 {
-    float turned = *re * cosine - *im * sine;
-    *im = *re * sine + *im * cosine;
-    *re = turned;
+    int bins = e->bins;
+    const float *restrict rr = e->transfer + 2 * e->config.reference[0] * bins + first, *restrict ri = rr + bins;
+    memset(inverse, 0, (size_t)count * sizeof(float));
+    for (int i = 0; i < 2 * e->config.mics; i++) {
+        const float *restrict x = e->transfer + i * bins + first;
+        for (int f = 0; f < count; f++) inverse[f] += x[f] * x[f];
+    }
+    for (int f = 0; f < count; f++) {
+        float power = rr[f] * rr[f] + ri[f] * ri[f];
+        int clear = (power > FAINTEST * inverse[f]) & (power > SMALLEST);
+        inverse[f] = clear ? 1.0f / power : 0.0f;
+    }
 }
 
-/* Steering goes steering_blend of the way to transfer / transfer_ref, which counts as at most |d| away from d. */
-static void blend_steering(ee_enhancer *e, int first, int count)
+/* d goes `blend` of the way to h conj(r) / |r|^2, which counts as at most |d| away from d. turn: NULL or the look's phases */
+EE_INLINE void blend_one(const float *restrict d, const float *restrict turn, const float *restrict h,
+                         const float *restrict r, const float *restrict inverse, float blend, int bins, int count,
+                         float *restrict out_re, float *restrict out_im)
 {
-    int mics = e->config.mics, bins = e->bins;
-    float blend = e->status.dead_mics ? 0.0f : e->config.steering_blend;
-    const float *reference = e->transfer + 2 * e->config.reference[0] * bins;
-    if (blend > 0.0f) hear_talker(e, first, count);
-    for (int f = first; f < first + count; f++) {
-        float sent = 0.0f, rr = reference[f], ri = reference[bins + f], power = rr * rr + ri * ri;
-        for (int i = 0; i < 2 * mics; i++) sent += e->transfer[i * bins + f] * e->transfer[i * bins + f];
-        int clear = blend > 0.0f && power > FAINTEST * sent && power > 0.0f;
-        for (int m = 0; m < mics; m++) {
-            int at = 2 * m * bins + f;
-            float dr = e->steering[at], di = e->steering[at + bins], hr = e->transfer[at], hi = e->transfer[at + bins];
-            if (follows(e)) turn_value(&dr, &di, e->track.look[at], e->track.look[at + bins]);
-            float xr = clear ? (hr * rr + hi * ri) / power - dr : 0.0f, xi = clear ? (hi * rr - hr * ri) / power - di : 0.0f;
-            float away = xr * xr + xi * xi, most = dr * dr + di * di;
-            float share = away > most ? blend * sqrtf(most / away) : blend;
-            e->blended[at] = dr + share * xr;
-            e->blended[at + bins] = di + share * xi;
-        }
+    for (int f = 0; f < count; f++) {
+        float dr = turn ? d[f] * turn[f] - d[bins + f] * turn[bins + f] : d[f];
+        float di = turn ? d[f] * turn[bins + f] + d[bins + f] * turn[f] : d[bins + f];
+        float hr = (h[f] * r[f] + h[bins + f] * r[bins + f]) * inverse[f];
+        float hi = (h[bins + f] * r[f] - h[f] * r[bins + f]) * inverse[f];
+        float xr = inverse[f] > 0.0f ? hr - dr : 0.0f, xi = inverse[f] > 0.0f ? hi - di : 0.0f;
+        float away = xr * xr + xi * xi, most = dr * dr + di * di;
+        float share = sqrtf(most / (away > most ? away : most + SMALLEST));
+        out_re[f] = dr + blend * share * xr;
+        out_im[f] = di + blend * share * xi;
+    }
+}
+
+EE_VECTOR static void blend_steering(ee_enhancer *e, int first, int count)
+{
+    int bins = e->bins;
+    float blend = e->status.dead_mics ? 0.0f : e->config.steering_blend, *inverse = e->mixed; /* scratch until synthesis */
+    const float *reference = e->transfer + 2 * e->config.reference[0] * bins + first;
+    if (blend > 0.0f) {
+        hear_talker(e, first, count);
+        invert_reference(e, first, count, inverse);
+    } else
+        memset(inverse, 0, (size_t)count * sizeof(float));
+    for (int m = 0; m < e->config.mics; m++) {
+        int at = 2 * m * bins + first;
+        blend_one(e->steering + at, follows(e) ? e->track.look + at : NULL, e->transfer + at, reference, inverse, blend,
+                  bins, count, e->blended + at, e->blended + at + bins);
     }
 }
 
@@ -624,21 +677,32 @@ static void blend_steering(ee_enhancer *e, int first, int count)
 static void renew_weights(ee_enhancer *e)
 {
     const ee_config *c = &e->config;
-    int share = 1 + (e->bins - 1) / c->solve_hops; /* rounded up */
-    int count = e->solve_at + share <= e->bins ? share : e->bins - e->solve_at;
-    blend_steering(e, e->solve_at, count);
-    ee_mvdr_weights(e->covariance, e->prior, c->prior_weight, e->blended, e->status.dead_mics, c->mics, e->bins,
-                    e->solve_at, count, e->weights);
-    e->solve_at = (e->solve_at + count) % e->bins;
+    int first = (int)((int64_t)e->solve_at * e->bins / c->solve_hops);
+    int count = (int)(((int64_t)e->solve_at + 1) * e->bins / c->solve_hops) - first;
+    if (count > 0) {
+        blend_steering(e, first, count);
+        ee_mvdr_weights(e->covariance, e->prior, c->prior_weight, e->blended, e->status.dead_mics, c->mics, e->bins,
+                        first, count, e->weights);
+    }
+    e->solve_at = (e->solve_at + 1) % c->solve_hops;
 }
 
-static void approach(float *restrict used, const float *restrict goal, size_t count, float fade)
+EE_VECTOR static void approach(float *restrict used, const float *restrict goal, size_t count, float fade)
 {
     for (size_t i = 0; i < count; i++) used[i] += fade * (goal[i] - used[i]);
 }
 
+EE_INLINE void approach_turned_one(float *restrict re, float *restrict im, const float *restrict goal,
+                                   const float *restrict turn, int bins, float fade)
+{
+    for (int f = 0; f < bins; f++) {
+        re[f] += fade * (goal[f] * turn[f] - goal[bins + f] * turn[bins + f] - re[f]);
+        im[f] += fade * (goal[f] * turn[bins + f] + goal[bins + f] * turn[f] - im[f]);
+    }
+}
+
 /* approach, for `spectra` tables designed for the look direction, to be turned to where the talker is followed to. */
-static void approach_turned(const ee_enhancer *e, float *used, const float *goal, int first_mic, int spectra)
+EE_VECTOR static void approach_turned(const ee_enhancer *e, float *used, const float *goal, int first_mic, int spectra)
 {
     int bins = e->bins;
     if (!follows(e)) {
@@ -646,12 +710,9 @@ static void approach_turned(const ee_enhancer *e, float *used, const float *goal
         return;
     }
     for (int m = 0; m < spectra; m++) {
-        float *restrict u = used + 2 * m * bins;
-        const float *restrict g = goal + 2 * m * bins, *restrict t = e->track.look + 2 * (first_mic + m) * bins;
-        for (int f = 0; f < bins; f++) {
-            u[f] += e->fade * (g[f] * t[f] - g[bins + f] * t[bins + f] - u[f]);
-            u[bins + f] += e->fade * (g[f] * t[bins + f] + g[bins + f] * t[f] - u[bins + f]);
-        }
+        float *re = used + 2 * m * bins;
+        const float *turn = e->track.look + 2 * (first_mic + m) * bins;
+        approach_turned_one(re, re + bins, goal + 2 * m * bins, turn, bins, e->fade);
     }
 }
 
@@ -665,7 +726,7 @@ static void move_beams(ee_enhancer *e)
     e->settling--;
 }
 
-static void multiply(const float *restrict a, const float *restrict b, int bins, float *restrict out)
+EE_VECTOR static void multiply(const float *restrict a, const float *restrict b, int bins, float *restrict out)
 {
     for (int f = 0; f < bins; f++) {
         out[f] = a[f] * b[f] - a[bins + f] * b[bins + f];
@@ -687,30 +748,33 @@ static void form_beams(ee_enhancer *e)
 
 /* ---- mask ---- */
 
-/* Delay-and-sum, and the mean over the microphones: what only the network looks at. */
-static void measure_microphones(ee_enhancer *e)
+/* squares = scale |X|^2; `more`: added to what they hold */
+EE_INLINE void add_squares(const float *restrict X, int bins, float scale, int more, float *restrict squares)
 {
-    const ee_config *c = &e->config;
-    float *one = e->power_other; /* free again */
-    ee_bands_power(c->centers, c->bands, e->S, e->bins, e->power_sum);
-    memset(e->power_mics, 0, (size_t)c->bands * sizeof(float));
-    for (int m = 0; m < c->mics; m++) {
-        ee_bands_power(c->centers, c->bands, e->X + 2 * m * e->bins, e->bins, one);
-        for (int b = 0; b < c->bands; b++) e->power_mics[b] += one[b] / (float)c->mics;
-    }
+    for (int f = 0; f < bins; f++)
+        squares[f] = (more ? squares[f] : 0.0f) + scale * (X[f] * X[f] + X[bins + f] * X[bins + f]);
 }
 
+/* Mean |X|^2 over `count` spectra, one after the other. */
+EE_VECTOR static void mean_squares(const float *X, int count, int bins, float *squares)
+{
+    float scale = 1.0f / (float)count;
+    add_squares(X, bins, scale, 0, squares);
+    for (int i = 1; i < count; i++) add_squares(X + 2 * i * bins, bins, scale, 1, squares);
+}
+
+/* Powers of the beam, the noise reference, delay-and-sum and the microphones. */
 static void measure_bands(ee_enhancer *e)
 {
     const ee_config *c = &e->config;
-    ee_bands_power(c->centers, c->bands, e->Y, e->bins, e->power);
-    if (e->ear) {
-        ee_bands_power(c->centers, c->bands, e->Y + 2 * e->bins, e->bins, e->power_other);
-        for (int b = 0; b < c->bands; b++) e->power[b] = 0.5f * (e->power[b] + e->power_other[b]);
+    const float *spectra[EE_SIGNALS] = {e->Y, e->U, e->S, e->X};
+    const int counts[EE_SIGNALS] = {c->ears, has_noise(e), has_noise(e) && c->mask, c->mics > 1 ? c->mics : 0};
+    for (int s = 0; s < EE_SIGNALS; s++) {
+        float *squares = e->squares + s * e->bins;
+        if (!counts[s]) continue;
+        mean_squares(spectra[s], counts[s], e->bins, squares);
+        ee_bands_power(c->centers, c->bands, squares, e->power[s]);
     }
-    if (!has_noise(e)) return;
-    ee_bands_power(c->centers, c->bands, e->U, e->bins, e->power_noise);
-    if (c->mask) measure_microphones(e);
 }
 
 /* Calls the mask function; on failure the gains are 1. Returns EE_OK or EE_ERR_MASK. */
@@ -718,48 +782,52 @@ static int ask_mask(ee_enhancer *e)
 {
     int bands = e->config.bands;
     int16_t *gains = e->q15 + EE_SIGNALS * bands;
-    const float *powers[EE_SIGNALS] = {e->power};
-    if (has_noise(e) && !e->status.dead_mics) { /* a null needs all microphones */
-        powers[1] = e->power_noise;
-        powers[2] = e->power_sum;
-        powers[3] = e->power_mics;
-    }
+    const float *powers[EE_SIGNALS] = {e->power[0]};
+    for (int s = 1; s < EE_SIGNALS && has_noise(e) && !e->status.dead_mics; s++) /* a null needs all microphones */
+        powers[s] = e->power[s];
     ee_features_update(&e->features, powers, bands, e->q15);
     int failed = e->config.mask(e->config.mask_user, e->q15, gains) != 0;
     for (int b = 0; b < bands; b++) {
         float gain = (float)gains[b] / ONE_Q15;
         e->gains[b] = failed ? 1.0f : gain < 0.0f ? 0.0f : gain;
     }
+    spread_gains(e);
     e->status.mask_failures += (uint64_t)failed;
     return failed ? EE_ERR_MASK : EE_OK;
 }
 
 /* Without a network the beams themselves tell where the talker is: much in the beam, little in the noise reference. */
-static void estimate_presence(ee_enhancer *e, float *presence)
+static void estimate_presence(ee_enhancer *e)
 {
     for (int b = 0; b < e->config.bands; b++) {
-        e->presence_beam[b] += e->meter * (e->power[b] - e->presence_beam[b]);
-        e->presence_noise[b] += e->meter * (e->power_noise[b] - e->presence_noise[b]);
+        e->presence_beam[b] += e->meter * (e->power[0][b] - e->presence_beam[b]);
+        e->presence_noise[b] += e->meter * (e->power[1][b] - e->presence_noise[b]);
         int heard = e->presence_beam[b] > e->presence_noise[b];
-        presence[b] = heard ? 1.0f - e->presence_noise[b] / e->presence_beam[b] : 0.0f;
+        e->presence[b] = heard ? 1.0f - e->presence_noise[b] / e->presence_beam[b] : 0.0f;
     }
 }
 
-/* A hop counts as at most LOUDEST times what is known: a burst must not wipe out what was learned before. */
-static void tame(ee_enhancer *e)
+EE_INLINE void add(const float *restrict x, int count, float *restrict sum)
+{
+    for (int i = 0; i < count; i++) sum[i] += x[i];
+}
+
+/* The noise covariance learns at the rate (1 - g)^4, so that it leaves the talker alone; the talker's own at g^2. A hop
+ * counts as at most LOUDEST times the noise known: a burst must not wipe out what was learned before. */
+EE_VECTOR static void set_rates(const ee_enhancer *e, const float *restrict presence, float *restrict rate,
+                                float *restrict speech_rate, float *restrict known)
 {
     int mics = e->config.mics, bins = e->bins;
-    float *restrict known = e->mixed, *restrict power = e->mixed + bins; /* scratch: the output is mixed later */
-    memset(e->mixed, 0, 2 * (size_t)bins * sizeof(float));
-    for (int m = 0; m < mics; m++) {
-        const float *restrict r = e->covariance + (m * m + 2 * m) * bins, *restrict x = e->X + 2 * m * bins;
-        for (int f = 0; f < bins; f++) {
-            known[f] += r[f];
-            power[f] += x[f] * x[f] + x[bins + f] * x[bins + f];
-        }
+    float forget = e->forget, forget_speech = e->forget_speech, loudest = LOUDEST / (float)mics;
+    const float *restrict heard = e->squares + 3 * bins; /* per microphone */
+    memset(known, 0, (size_t)bins * sizeof(float));
+    for (int m = 0; m < mics; m++) add(e->covariance + (m * m + 2 * m) * bins, bins, known);
+    for (int f = 0; f < bins; f++) {
+        float absent = (1.0f - presence[f]) * (1.0f - presence[f]), most = loudest * known[f];
+        float tamed = heard[f] > most ? most / heard[f] : 1.0f;
+        speech_rate[f] = forget_speech * presence[f] * presence[f];
+        rate[f] = forget * absent * absent * tamed;
     }
-    for (int f = 0; f < bins; f++)
-        if (power[f] > LOUDEST * known[f]) e->rate[f] *= LOUDEST * known[f] / power[f];
 }
 
 static void follow_talker(ee_enhancer *e)
@@ -769,27 +837,19 @@ static void follow_talker(ee_enhancer *e)
     e->settling = SETTLE_HOPS;
 }
 
-/* At the rate (1 - g)^4, so that the noise covariance leaves the talker alone; the talker's own at g^2. */
 static void learn_noise(ee_enhancer *e)
 {
     const ee_config *c = &e->config;
-    const float *presence = e->gains;
+    float *presence = e->bin_gains, *speech_rate = e->mixed, *known = e->mixed + e->bins; /* scratch until synthesis */
     if (!e->covariance_started) start_covariance(e);
     if (!c->mask) {
         if (!has_noise(e)) return;
-        estimate_presence(e, e->power_other);
-        presence = e->power_other;
+        estimate_presence(e);
+        presence = e->squares + 2 * e->bins; /* of delay-and-sum, for the network alone */
+        ee_bands_expand(c->centers, c->bands, e->presence, e->bins, presence);
     }
-    ee_bands_expand(c->centers, c->bands, presence, e->bins, e->rate);
-    float *speech_rate = e->bin_gains; /* scratch: the gains are expanded later */
-    for (int f = 0; f < e->bins; f++) {
-        float absent = (1.0f - e->rate[f]) * (1.0f - e->rate[f]);
-        speech_rate[f] = e->forget_speech * e->rate[f] * e->rate[f];
-        e->rate[f] = e->forget * absent * absent;
-    }
-    if (c->steering_blend > 0.0f || follows(e)) ee_covariance_update(e->speech, e->X, speech_rate, c->mics, e->bins);
-    tame(e);
-    ee_covariance_update(e->covariance, e->X, e->rate, c->mics, e->bins);
+    set_rates(e, presence, e->rate, speech_rate, known);
+    ee_covariances_update(e->covariance, e->rate, e->speech, speech_rate, e->X, c->mics, e->bins);
     if (follows(e)) follow_talker(e);
 }
 
@@ -802,7 +862,7 @@ static float step_towards(float at, float goal)
 }
 
 /* strength * gain * ((1 - cues) * beam + cues * ear) + (1 - strength) * ear, all aligned: nothing can comb-filter */
-static void mix_ear(ee_enhancer *e, int ear)
+EE_VECTOR static void mix_ear(ee_enhancer *e, int ear)
 {
     int bins = e->bins, reference = e->config.reference[ear];
     int dead = e->status.dead_mics >> reference & 1u;
@@ -856,10 +916,6 @@ static void limit(ee_enhancer *e)
 static void synthesize(ee_enhancer *e)
 {
     const ee_config *c = &e->config;
-    float sum = 0.0f;
-    ee_bands_expand(c->centers, c->bands, e->gains, e->bins, e->bin_gains);
-    for (int f = 0; f < e->bins; f++) sum += e->bin_gains[f];
-    e->status.gain = sum / (float)e->bins;
     e->status.strength = e->strength = step_towards(e->strength, c->strength * e->need);
     e->cues = step_towards(e->cues, c->cues);
     for (int ear = 0; ear < c->ears; ear++) {
@@ -878,17 +934,18 @@ static int process_hop(ee_enhancer *e)
     const ee_config *c = &e->config;
     take_settings(e);
     int silent = sanitize(e), code = EE_OK;
-    if (!silent && c->mics > 1) find_dead_mics(e);
+    float energies[EE_MAX_MICS];
+    measure_input(e, energies);
+    if (!silent && c->mics > 1) find_dead_mics(e, energies);
     for (int m = 0; m < c->mics; m++)
         ee_stft_analyze(e->stft, e->history + m * c->analysis, e->input + m, c->mics, e->X + 2 * m * e->bins);
     form_beams(e);
-    float power = hop_power(e);
+    float power = hop_power(e, energies);
     int burst = !silent && in_burst(e, power);
-    if (!silent && !burst && c->mask) judge_need(e, power);
-    if (burst) {
-        for (int b = 0; b < c->bands; b++) e->gains[b] = 1.0f;
-    } else if (!silent) {
+    if (burst) open_gains(e);
+    else if (!silent) {
         measure_bands(e);
+        if (c->mask) judge_need(e, power);
         if (c->mask) code = ask_mask(e);
         if (c->beamformer == EE_BEAM_MVDR) learn_noise(e);
     }

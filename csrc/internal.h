@@ -14,6 +14,39 @@
 #define EE_ALIGN 16
 #define EE_ABSURD 1e6f /* +120 dBFS: samples beyond are muted like NaN */
 
+/* Before a static function (others would be exported): compiled for AVX2, too, and chosen when the program is loaded.
+ * Never with FMA: the bits stay the same. What it calls must be inlined, EE_INLINE, to be compiled with it. Not under
+ * sanitizers, which are not ready when the choice is made; GCC alone. */
+#ifdef EE_VECTOR /* empty on the command line: nothing is chosen */
+#elif defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) \
+    && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define EE_VECTOR __attribute__((target_clones("avx2", "default")))
+#else
+#define EE_VECTOR
+#endif
+#ifdef __GNUC__
+#define EE_INLINE static inline __attribute__((always_inline))
+#else
+#define EE_INLINE static inline
+#endif
+
+#define EE_LANES 8 /* sums run side by side in so many parts, in this order on every machine */
+
+EE_INLINE float ee_sum_lanes(const float lanes[EE_LANES])
+{
+    return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+}
+
+EE_INLINE float ee_sum(const float *x, int count)
+{
+    float lanes[EE_LANES] = {0};
+    int i = 0;
+    for (; i + EE_LANES <= count; i += EE_LANES)
+        for (int l = 0; l < EE_LANES; l++) lanes[l] += x[i + l];
+    for (int l = 0; i + l < count; l++) lanes[l] += x[i + l];
+    return ee_sum_lanes(lanes);
+}
+
 /* Hands out aligned pieces of one block of caller memory. With base NULL it only counts. */
 typedef struct {
     char *base;
@@ -51,6 +84,9 @@ void ee_fft_vectorize(ee_fft *fft, int width);
 
 /* Whether a network may use the vector instructions found on this machine (it does after init): the same bits. */
 void ee_net_vectorize(ee_net *net, int wanted);
+
+/* ee_covariance_update of R and S, whose products are the same. */
+void ee_covariances_update(float *R, const float *r_rate, float *S, const float *s_rate, const float *X, int mics, int bins);
 
 /* ---- between two threads ----
  * They share single words, through these alone: GCC's and Clang's generic atomics. Another compiler may be given its own

@@ -16,9 +16,12 @@
 #elif defined(__ARM_NEON)
 #define COMPILED_FOR "neon"
 #elif defined(__ARM_FEATURE_DSP) /* Cortex-M4, M7, M33 */
-#include <arm_acle.h>
 #define EE_DSP 1
 #define COMPILED_FOR "dsp"
+#elif defined(__x86_64__) && defined(__GNUC__) /* AVX2 for processors that have it, which is asked at load */
+#include <immintrin.h>
+#define HAS_AVX2 1
+#define COMPILED_FOR "sse2"
 #elif defined(__SSE2__)
 #define COMPILED_FOR "sse2"
 #else
@@ -31,6 +34,8 @@
 #define MOST_ARENA (1u << 24)     /* bytes */
 #define CHECKED_FROM 16u          /* bytes of the header before what the CRC covers */
 #define TABLE_ENTRIES 256u
+#define HALF (1 << 30)            /* as a multiplier */
+#define ROWS 64u                  /* of a matrix product at a time */
 
 enum { INTEGER_16X8, INTEGER_8, FLOAT_32, QUANTIZATIONS };
 
@@ -178,24 +183,22 @@ static const float *floats(const ee_net *net, uint32_t at) { return (const float
 #include "net_ops.h"
 #undef EE_OPS
 
-/* The same loops for processors with AVX2, which is asked at load. */
-#if defined(__x86_64__) && defined(__clang__)
-#define HAS_AVX2 1
+#ifdef HAS_AVX2
+#ifdef __clang__
 #pragma clang attribute push(__attribute__((target("avx2"))), apply_to = function)
-#elif defined(__x86_64__) && defined(__GNUC__)
-#define HAS_AVX2 1
+#else
 #pragma GCC push_options
 #pragma GCC target("avx2")
 #endif
-#ifdef HAS_AVX2
+#define EE_AVX2 1
 #define EE_OPS(name) name##_avx2
 #include "net_ops.h"
 #undef EE_OPS
-#endif
-#if defined(HAS_AVX2) && defined(__clang__)
+#ifdef __clang__
 #pragma clang attribute pop
-#elif defined(HAS_AVX2)
+#else
 #pragma GCC pop_options
+#endif
 #endif
 
 /* ---- float programs: a reference, within 1e-6 of TFLite's kernels ---- */

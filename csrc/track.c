@@ -35,18 +35,23 @@ void ee_track_tune(ee_track *t, int sample_rate, int analysis, double hop_second
     t->last = last < t->bins ? last : t->bins;
 }
 
-/* x *= turn; with sign -1 turn to the right. */
-static void turn_on(const ee_track *t, float *x, float sign)
+EE_INLINE void turn_one(float *restrict re, float *restrict im, const float *restrict turn, float sign, int bins,
+                        int count)
+{
+    for (int f = 0; f < count; f++) {
+        float real = re[f] * turn[f] - sign * im[f] * turn[bins + f];
+        im[f] = im[f] * turn[f] + sign * re[f] * turn[bins + f];
+        re[f] = real;
+    }
+}
+
+/* x *= turn, bins first..last - 1; with sign -1 turn to the right. */
+EE_VECTOR static void turn_on(const ee_track *t, float *x, float sign, int first, int last)
 {
     int bins = t->bins;
     for (int m = 0; m < t->mics; m++) {
-        float *restrict re = x + 2 * m * bins, *restrict im = re + bins;
-        const float *restrict cosine = t->turn + 2 * m * bins, *restrict sine = cosine + bins;
-        for (int f = 0; f < bins; f++) {
-            float real = re[f] * cosine[f] - sign * im[f] * sine[f];
-            im[f] = im[f] * cosine[f] + sign * re[f] * sine[f];
-            re[f] = real;
-        }
+        float *re = x + 2 * m * bins + first;
+        turn_one(re, re + bins, t->turn + 2 * m * bins + first, sign, bins, last - first);
     }
 }
 
@@ -57,7 +62,7 @@ static void face(ee_track *t)
     memset(t->look, 0, 2 * (size_t)(t->mics * t->bins) * sizeof(float));
     for (int m = 0; m < t->mics; m++)
         for (int f = 0; f < t->bins; f++) t->look[2 * m * t->bins + f] = 1.0f;
-    for (int i = 0; i < count; i++) turn_on(t, t->look, left ? 1.0f : -1.0f);
+    for (int i = 0; i < count; i++) turn_on(t, t->look, left ? 1.0f : -1.0f, 0, t->bins);
 }
 
 void ee_track_reset(ee_track *t)
@@ -67,8 +72,8 @@ void ee_track_reset(ee_track *t)
 }
 
 /* power += 2 Re(conj(a) P b), P = phi - NOISE_SHARE noise: entry (i, j) of both, a and b microphones i and j of d */
-static void add_pair(const ee_track *t, const float *restrict a, const float *restrict b, const float *restrict phi,
-                     const float *restrict noise, float *restrict power)
+EE_INLINE void add_pair(const ee_track *t, const float *restrict a, const float *restrict b, const float *restrict phi,
+                        const float *restrict noise, float *restrict power)
 {
     int bins = t->bins;
     for (int f = t->first; f < t->last; f++) {
@@ -79,10 +84,10 @@ static void add_pair(const ee_track *t, const float *restrict a, const float *re
 }
 
 /* Mean over bins of d^H P d / (d^H d tr(Phi)), d the direction tried. */
-static float score(const ee_track *t, const float *phi, const float *noise)
+EE_VECTOR static float score(const ee_track *t, const float *phi, const float *noise)
 {
     int bins = t->bins;
-    float *restrict power = t->scratch, *restrict trace = power + bins, *restrict length = trace + bins, sum = 0.0f;
+    float *restrict power = t->scratch, *restrict trace = power + bins, *restrict length = trace + bins;
     memset(t->scratch, 0, 3 * (size_t)bins * sizeof(float));
     for (int i = 0; i < t->mics; i++) {
         const float *restrict a = t->tried + 2 * i * bins;
@@ -98,8 +103,8 @@ static float score(const ee_track *t, const float *phi, const float *noise)
             add_pair(t, a, t->tried + 2 * j * bins, phi + pair, noise + pair, power);
         }
     }
-    for (int f = t->first; f < t->last; f++) sum += power[f] / (trace[f] * length[f] + 1e-30f);
-    return sum / (float)(t->last - t->first);
+    for (int f = t->first; f < t->last; f++) power[f] /= trace[f] * length[f] + 1e-30f;
+    return ee_sum(power + t->first, t->last - t->first) / (float)(t->last - t->first);
 }
 
 static int reach(const ee_track *t) { return t->steps + EE_LOOK_BEYOND; }
@@ -128,7 +133,7 @@ int ee_track_hop(ee_track *t, const float *d, const float *phi, const float *noi
     int moved = 0, count = 2 * reach(t) + 1;
     for (int i = 0; i < t->per_hop; i++) {
         if (t->at == 0 || t->at == reach(t) + 1) memcpy(t->tried, d, 2 * (size_t)(t->mics * t->bins) * sizeof(float));
-        if (t->at > 0) turn_on(t, t->tried, t->at <= reach(t) ? 1.0f : -1.0f);
+        if (t->at > 0) turn_on(t, t->tried, t->at <= reach(t) ? 1.0f : -1.0f, t->first, t->last);
         t->scores[t->at] = score(t, phi, noise);
         t->at = (t->at + 1) % count;
         if (t->at == 0) moved |= decide(t);

@@ -20,16 +20,17 @@ import numpy as np
 from .._text import table
 from ..arrays import MicArray
 from ..bands import SIGNALS
-from ..beamform import mvdr_weights, prior, relative_steering
+from ..beamform import Mvdr, mvdr_weights, prior, relative_steering
 from ..bench import durations, noise
 from ..enhancer import Enhancer
 from ..errors import EdgeEnhanceError
-from ..kernel import ffi, lib, pointer
+from ..kernel import pointer
 from ..masknet import MaskNet, runtime_name, zoo_names
 from ..nativenet import NativeNet
 from ..profiles import PROFILES, Profile
 from . import bench_fft
 from .peers import Dtln
+from .roofline import chain_work, core, least_us
 
 ROUNDS = 30
 SECONDS = 1.0
@@ -55,7 +56,6 @@ def chain_subjects(array: MicArray, profile: Profile, model: str) -> dict[str, S
         return subjects
     net = NativeNet(model)
     subjects |= {
-        "features": _features(profile, net.centers, array.mics),
         "network": _network(profile, net),
         "chain": _whole(Enhancer(array, model=model, **settings), x),
         "chain, hop by hop": _by_hop(Enhancer(array, model=model, block=profile.hop, **settings), x),
@@ -93,20 +93,39 @@ def stages(us: dict[str, float]) -> list[tuple[str, float]]:
         return [*rows, ("MVDR alone, hop by hop", us["mvdr, hop by hop"])]
     return [
         *rows,
-        ("features", us["features"]),
         ("network", us["network"]),
-        ("following the talker, and the rest", us["chain"] - us["mvdr"] - us["features"] - us["network"]),
+        ("features, following the talker", us["chain"] - us["mvdr"] - us["network"]),
         ("Python: a call per hop", us["chain, hop by hop"] - us["chain"]),
         ("whole chain, hop by hop", us["chain, hop by hop"]),
     ]
 
 
-def report(us: dict[str, float], array: MicArray, profile: Profile) -> str:
+ROOFLINE = ("k products per hop", "kB per hop", "roofline, µs per 10 ms")
+
+
+def roofline(array: MicArray, profile: Profile, net: NativeNet | None) -> dict[str, tuple[str, str, str]]:
+    """Cells under `ROOFLINE` by stage."""
+    if net is None:
+        return {}
+    work = chain_work(array.mics, profile, net.bands, len(net.program), Mvdr().solve_hops(profile))
+    peak, hops = core(), 0.01 * profile.sample_rate / profile.hop
+    return {
+        stage: (f"{w.products / 1e3:.0f}", f"{w.bytes / 1e3:.0f}", f"{least_us(w, peak, hops):.1f}")
+        for stage, w in work.items()
+    }
+
+
+def report(us: dict[str, float], array: MicArray, profile: Profile, net: NativeNet | None) -> str:
     """The tables and what they mean."""
     rows = stages(us)
     total = rows[-1][1]
-    header = (f"{array.name}, {array.mics} microphones, {profile.name}", "µs per 10 ms", "share")
-    parts = [table(header, [(name, f"{value:.1f}", f"{100 * value / total:.0f} %") for name, value in rows])]
+    header = (f"{array.name}, {array.mics} microphones, {profile.name}", "µs per 10 ms", "share", *ROOFLINE)
+    roof = roofline(array, profile, net)
+    blank = ("",) * len(ROOFLINE)
+    parts = [
+        table(header, [(n, f"{us:.1f}", f"{100 * us / total:.0f} %", *roof.get(n, blank)) for n, us in rows]),
+        "Roofline: the larger of products and bytes over what this core does of either in NumPy (roofline.py).",
+    ]
     glue = sum(value for name, value in rows if name.startswith("Python"))
     parts.append(f"Python glue: {glue:.1f} µs of {total:.1f}. Real-time factor {total / 1e4:.4f} on one thread.")
     others = {
@@ -138,26 +157,6 @@ def _whole(enhancer: Enhancer, x: np.ndarray) -> Subject:
 def _by_hop(enhancer: Enhancer, x: np.ndarray) -> Subject:
     hops = x.reshape(-1, enhancer.profile.hop, x.shape[1])
     return lambda: [enhancer.process(hop) for hop in hops]
-
-
-def _features(profile: Profile, centers: np.ndarray, mics: int) -> Subject:
-    """Band powers of three beams and all microphones, and the network's input; the kernel called directly."""
-    bands, hops = len(centers), _hops(profile)
-    planar = np.random.default_rng(1).standard_normal((2, profile.bins)).astype(np.float32)
-    power, q15 = np.empty((SIGNALS, bands), np.float32), np.empty(SIGNALS * bands, np.int16)
-    state = ffi.new("ee_features *")
-    lib.ee_features_init(state, profile.hop / profile.sample_rate)
-    at, X, out = pointer(np.ascontiguousarray(centers, np.int16), "int16_t"), pointer(planar), pointer(q15, "int16_t")
-    rows = [pointer(row) for row in power]
-    powers = ffi.new("float *[]", rows)
-
-    def run() -> None:
-        for _ in hops:
-            for row in rows[:3] + mics * rows[3:]:
-                lib.ee_bands_power(at, bands, X, profile.bins, row)
-            lib.ee_features_update(state, powers, bands, out)
-
-    return run
 
 
 def _network(profile: Profile, net: NativeNet) -> Subject:
@@ -209,7 +208,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         array, profile = MicArray.load(args.array), PROFILES[args.profile]
         subjects = chain_subjects(array, profile, args.model) | reference_subjects(array, profile, args.peers)
-        print(report(medians(subjects, args.rounds), array, profile))
+        net = NativeNet(args.model) if args.model != "none" else None
+        print(report(medians(subjects, args.rounds), array, profile, net))
         print(f"\n{bench_fft.report(args.rounds)}")
         return 0
     except (ValueError, EdgeEnhanceError, OSError) as error:

@@ -90,7 +90,8 @@ int ee_resample_process(ee_resample *resample, const float *in, float *out, size
 /* ---- bands (bands.c): triangles with centres at `centers` (bins, strictly increasing, first 0, last bins-1) ---- */
 
 float ee_log2(float x);  /* x > 0, normal; within 4e-6 of log2(x); the same bits everywhere */
-void ee_bands_power(const int16_t *centers, int bands, const float *X, int bins, float *power);
+/* squares[bins]: squared magnitudes; power[bands]: their mean under each triangle */
+void ee_bands_power(const int16_t *centers, int bands, const float *squares, float *power);
 void ee_bands_expand(const int16_t *centers, int bands, const float *gains, int bins, float *bin_gains);
 
 /* Features, Q15: (log2(power) - level) / 16 clipped to [-1, 1), of EE_SIGNALS signals one after the other: the beam, the

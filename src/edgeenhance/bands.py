@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .kernel import ffi, lib, pointer, to_planar
+from .kernel import ffi, lib, pointer
 from .profiles import Profile
 
 SIGNALS = lib.EE_SIGNALS  # beam, noise reference, delay-and-sum beam, mean microphone
@@ -51,9 +51,9 @@ def band_matrix(centers: np.ndarray, bins: int) -> np.ndarray:
 
 def band_power(spectrum: np.ndarray, centers: np.ndarray) -> np.ndarray:
     """Mean power per band : (bands,) float32, by the kernel. spectrum : (bins,) complex64."""
-    power = np.empty(len(centers), np.float32)
+    power, squares = np.empty(len(centers), np.float32), (np.abs(spectrum) ** 2).astype(np.float32)
     centers = pointer(np.ascontiguousarray(centers, np.int16), "int16_t")
-    lib.ee_bands_power(centers, len(power), pointer(to_planar(spectrum)), len(spectrum), pointer(power))
+    lib.ee_bands_power(centers, len(power), pointer(squares), pointer(power))
     return power
 
 

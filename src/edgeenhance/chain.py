@@ -102,6 +102,7 @@ class Chain:
         out, first = ffi.new("ee_enhancer **"), _kernel_beam(tables)
         check(lib.ee_enhancer_init(out, start, size, config, first[0]))
         self.state = out[0]
+        self._seen = ffi.new("ee_status *")
         self._beams, self._setting = [first], threading.Lock()  # the kernel reads the tables where they are
 
     def _config(self, profile: Profile, mics: int, references: list[int], beamformer: Beamformer) -> Any:
@@ -126,11 +127,15 @@ class Chain:
         """x : (n, mics) contiguous float32 -> (n, ears) float32. Raises what the mask raised."""
         out = np.empty((len(x), self._ears), np.float32)
         code = lib.ee_enhancer_process(self.state, pointer(x), pointer(out), len(x))
+        if code:
+            self._raise(code)
+        return out
+
+    def _raise(self, code: int) -> None:
         if code == lib.EE_ERR_MASK and self._call and self._call.error is not None:
             error, self._call.error = self._call.error, None
             raise error
         check(code)
-        return out
 
     def set_tables(self, tables: BeamTables) -> None:
         """Steer elsewhere, without a click; from any thread."""
@@ -147,6 +152,12 @@ class Chain:
         status = ffi.new("ee_status *")
         check(lib.ee_enhancer_status(self.state, status))
         return status
+
+    @property
+    def dead_mics(self) -> int:
+        """`status.dead_mics`, for the thread that processes: asked after every block, it makes no new object."""
+        lib.ee_enhancer_status(self.state, self._seen)
+        return self._seen.dead_mics
 
     @property
     def beam(self) -> np.ndarray:

@@ -32,6 +32,7 @@ BACKENDS = {"native": NativeNet, "litert": MaskNet}  # what runs the mask networ
 EARS = {"left": ("left",), "right": ("right",), "both": ("left", "right")}
 DEFAULT_MODELS = {"assist": "assist-m", "comm": "comm-m"}
 FALLBACK = "log-mmse"  # where no network fits: for a profile of one's own
+_FLOAT32 = np.dtype(np.float32)  # one object: comparing dtypes costs as much as a pointer to C
 DEFAULT_BANDS = 64  # without a model: they carry the presence estimate that drives MVDR
 
 
@@ -93,6 +94,7 @@ class Enhancer:
         sample_rate: int = 16000,
     ) -> None:
         self.array = array if isinstance(array, MicArray) else MicArray.load(array)
+        self._mics = self.array.mics
         self.profile = profile_named(profile)
         self.ears = _ears(ears)
         self.sample_rate = sample_rate
@@ -135,8 +137,10 @@ class Enhancer:
             out = clipped(self._ends.process(self._muted(x), self._chain.process), self.ceiling)
         else:
             out = self._chain.process(x)
-        self._warn_of_dead_mics()
-        return out[:, 0] if len(self.ears) == 1 else out
+        dead = self._chain.dead_mics
+        if dead != self._dead:
+            self._warn_of_dead_mics(dead)
+        return out.ravel() if len(self.ears) == 1 else out
 
     @overload
     def stream(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]: ...
@@ -154,7 +158,7 @@ class Enhancer:
         return stream_async(blocks, self) if hasattr(blocks, "__aiter__") else map(self.process, blocks)
 
     def _samples(self, x: np.ndarray) -> np.ndarray:
-        x, mics = np.asarray(x), self.array.mics
+        x, mics = np.asarray(x), self._mics
         if x.dtype.kind != "f":
             raise TypeError(f"got {x.dtype} samples; pass floats of full scale ±1 (divide int16 by 32768)")
         if x.ndim == 1 and mics == 1:
@@ -166,8 +170,8 @@ class Enhancer:
                 f"got a block of {len(x)} samples; with block={self.block} blocks are multiples of "
                 f"{_hops(self._step, self.profile, self.sample_rate)} (block=None takes any size)"
             )
-        if x.dtype == np.float32:
-            return np.ascontiguousarray(x)
+        if x.dtype is _FLOAT32:
+            return x if x.flags.c_contiguous else np.ascontiguousarray(x)
         with np.errstate(over="ignore"):  # float64 beyond float32 becomes Inf, and is muted
             return np.ascontiguousarray(x, np.float32)
 
@@ -177,8 +181,7 @@ class Enhancer:
         self._bad += int(bad.sum())
         return np.where(bad[:, None], np.float32(0), x) if bad.any() else x
 
-    def _warn_of_dead_mics(self) -> None:
-        dead = self._chain.status.dead_mics
+    def _warn_of_dead_mics(self, dead: int) -> None:
         if dead & ~self._dead:
             mics = ", ".join(str(mic) for mic in self._bits(dead))
             sentence = f"microphone {mics} of {self.array.name!r} (counted from 0) is silent; going on without it"

@@ -32,9 +32,12 @@ def aligned_memory(size: int) -> tuple[Any, Any]:
     return owner, owner + (-address) % 16
 
 
+_POINTERS = {kind: ffi.typeof(f"{kind} *") for kind in ("float", "int16_t")}
+
+
 def pointer(array: np.ndarray, kind: str = "float") -> Any:
     """A C pointer to a contiguous array, which it keeps alive."""
-    return ffi.from_buffer(f"{kind}[]", array)
+    return ffi.from_buffer(_POINTERS[kind], array)
 
 
 def to_planar(values: np.ndarray) -> np.ndarray:

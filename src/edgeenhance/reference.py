@@ -132,14 +132,14 @@ class _Solver:
 
     def __init__(self, tables: BeamTables, mvdr: Mvdr, profile: Profile, look: _Look) -> None:
         self.tables, self.mvdr, self.bins, self.look = tables, mvdr, profile.bins, look
-        self.share, self.at = -(-profile.bins // mvdr.solve_hops(profile)), 0
+        self.hops, self.at = mvdr.solve_hops(profile), 0
 
     def __call__(self, R: np.ndarray, S: np.ndarray, goal: np.ndarray) -> None:
-        part = slice(self.at, min(self.at + self.share, self.bins))
+        part = slice(*(hop * self.bins // self.hops for hop in (self.at, self.at + 1)))
         d, prior = (self.tables.steering * self.look.phases)[part], self.tables.prior[part]
         d = blend_steering(d, S[part], goal[part], self.mvdr.steering_blend, self.tables.reference)
         goal[part] = mvdr_weights(R[part], d, prior, self.mvdr.prior_weight)
-        self.at = part.stop % self.bins
+        self.at = (self.at + 1) % self.hops
 
 
 def _presence(tables: BeamTables, profile: Profile, T: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
