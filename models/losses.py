@@ -1,7 +1,7 @@
 """Losses between what the gains make of the beam and the target, by name, and weighted sums of them.
 
     compressed-spectrum     compressed magnitudes and phases
-    mask-irm, mask-psm      the gains against ideal ones
+    mask-irm, mask-ibm, mask-psm    the gains against ideal ones
     si-sdr, estoi           of the overlap-added signals, see models/waveform_losses.py
     pesq                    PESQ's disturbance of the same signals, see models/perceptual_loss.py
 
@@ -63,6 +63,16 @@ def mask_irm(gains: torch.Tensor, beam: torch.Tensor, target: torch.Tensor) -> t
     return (gains - mask).square().mean()
 
 
+def mask_ibm(gains: torch.Tensor, beam: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Mean over bins of (gain - IBM)^2, IBM = 1 where |S|^2 > |Y - S|^2, else 0: 0 .. 1.
+
+    Shapes and noise as in mask_irm. Source: Wang 2005, "On ideal binary mask as the computational goal of auditory
+    scene analysis", local criterion 0 dB.
+    """
+    mask = (_power(target) > _power(beam - target)).to(gains)
+    return (gains - mask).square().mean()
+
+
 def mask_psm(gains: torch.Tensor, beam: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Mean over bins of (gain - PSM)^2, PSM = |S| / |Y| cos(arg S - arg Y) cut to 0 .. 1: 0 .. 1.
 
@@ -83,7 +93,12 @@ def _floor(beam: torch.Tensor) -> torch.Tensor:
     return _TINY * _power(beam).mean((1, 2), keepdim=True) + 1e-30
 
 
-SPECTRAL = {"compressed-spectrum": compressed_spectrum, "mask-irm": mask_irm, "mask-psm": mask_psm}
+SPECTRAL = {
+    "compressed-spectrum": compressed_spectrum,
+    "mask-irm": mask_irm,
+    "mask-ibm": mask_ibm,
+    "mask-psm": mask_psm,
+}
 WAVEFORM = {"si-sdr": si_sdr, "estoi": estoi, "pesq": pesq_disturbance}
 
 

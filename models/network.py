@@ -14,6 +14,9 @@ import torch
 from torch import nn
 
 from edgeenhance.bands import SIGNALS
+from edgeenhance.profiles import Profile
+
+from .features import Bands, to_float
 
 SATURATED = 8.0  # before a tanh or the last sigmoid: beyond it nothing changes that anybody could hear
 GATE = 16.0  # before a gate: z within 3e-5 of 1 makes the memory of a minute, and is lost with 8
@@ -118,11 +121,30 @@ def _emit_gru(graph: Any, name: str, x: Any, h: Any, w: dict[str, np.ndarray]) -
 NETWORKS = {"gru-mask": GruMask}
 
 
-def make_network(name: str, **sizes: float) -> nn.Module:
-    """A network of that name with random weights; ValueError lists the names there are. Each takes `dropout`."""
-    if name not in NETWORKS:
-        raise ValueError(f"unknown network {name!r}; choose one of {', '.join(NETWORKS)}")
-    return NETWORKS[name](**sizes)
+def make_network(name: str, profile: str | Profile = "comm", **sizes: Any) -> nn.Module:
+    """A network of that name with random weights; ValueError lists the names there are.
+
+    profile : of the spectra that textbook networks (models/networks) see; the others see features alone
+    """
+    from .networks import FAMILIES
+
+    if name in NETWORKS:
+        return NETWORKS[name](**sizes)
+    if name not in FAMILIES:
+        raise ValueError(f"unknown network {name!r}; choose one of {', '.join([*NETWORKS, *FAMILIES])}")
+    return FAMILIES[name](profile, **sizes)
+
+
+def hear(network: nn.Module, bands: Bands, features: torch.Tensor, beam: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """What a network makes of items: gains and the spectrum to apply them to, both (batch, hops, bins).
+
+    features : (batch, hops, 4 * bands) Q15 · beam : (batch, hops, bins) spectra, what textbook networks look at
+    """
+    from .networks import TextbookModel
+
+    if isinstance(network, TextbookModel):
+        return network(beam)
+    return bands.expand(network(to_float(features))), beam
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -68,6 +68,8 @@ class Average:
         decay = min(self._decay, (1 + step) / (10 + step))
         for mean, value in zip(self.network.parameters(), network.parameters(), strict=True):
             mean.lerp_(value, 1 - decay)
+        for mean, value in zip(self.network.buffers(), network.buffers(), strict=True):
+            mean.copy_(value)  # statistics of batch norms are averages already
 
 
 @dataclass

@@ -99,6 +99,11 @@ def run_quantize(
         raise ValueError(f"got quantization={quantization!r}; choose one of {', '.join(QUANTIZATIONS)}")
     state = load_checkpoint(checkpoint)
     network = network_from_checkpoint(state)
+    if not hasattr(network, "emit"):
+        raise EdgeEnhanceError(
+            f"{state['recipe']['network']['name']} has operations that the device does not run "
+            "(docs/networks-textbook.md); edgeenhance onnx writes a file of it if it is causal"
+        )
     features = _real_features(state, network, Path(data_dir), Path(bank_dir), cache)
     content = write_model(network, model_metadata(state, network), features[:-1] / Q15, quantization)
     with atomic_path(out) as temporary:

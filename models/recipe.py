@@ -24,6 +24,7 @@ from .optimize import OPTIMIZERS, SCHEDULES, WITH_MOMENTUM
 from .rounding import ROUNDINGS
 
 _VALIDATION_SEED = 1_000_003
+BANDS = 64  # of items whose network does not say
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class Recipe:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Recipe:
         """Read a recipe file; EdgeEnhanceError says which key is missing or unknown."""
-        return cls.from_table(load_toml(path), str(path))
+        return cls.from_table(load_recipe_table(path), str(path))
 
     @classmethod
     def from_table(cls, table: dict[str, Any], where: str) -> Recipe:
@@ -149,7 +150,7 @@ class Recipe:
     @property
     def centers(self) -> np.ndarray:
         """Centre bins of the model's bands : (bands,) int16."""
-        return band_centers(self.network["bands"], self.profile)
+        return band_centers(self.network.get("bands", BANDS), self.profile)
 
     def mixtures(self, data: Path, bank: Path, cache: Path, split: str = "train") -> Mixtures:
         """The recipe's items. data : holds speech/ and noise/ · bank : impulse responses · split : "train" | "valid"
@@ -174,6 +175,16 @@ class Recipe:
             {"kind": kind, "folder": source.folder, "origin": source.origin, "licence": source.licence}
             for kind, source in listed
         ]
+
+
+def load_recipe_table(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A recipe file's table. base : another recipe, beside it, whose keys it replaces; those of tables one by one"""
+    table = load_toml(path)
+    if "base" not in table:
+        return table
+    under = load_recipe_table(Path(path).parent / table.pop("base"))
+    joined = {key: {**under.get(key, {}), **value} for key, value in table.items() if isinstance(value, dict)}
+    return {**under, **table, **joined}
 
 
 def _section(kind: type, table: dict[str, Any], where: str) -> Any:

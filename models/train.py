@@ -32,10 +32,10 @@ from edgeenhance.errors import EdgeEnhanceError
 from .corpus import default_cache
 from .curves import plot_curves
 from .data import batches
-from .features import Bands, to_float
+from .features import Bands
 from .losses import loss
 from .manifest import check
-from .network import make_network, parameter_count
+from .network import hear, make_network, parameter_count
 from .optimize import Average, Progress, learning_rate, make_optimizer
 from .parallel import Ranks, local_device
 from .recipe import Recipe
@@ -62,7 +62,10 @@ class Trainer:
         torch.manual_seed(training.seed)
         self.recipe, self.device, self.done = recipe, device, 0
         self.progress, self.recent = Progress(), []  # losses since the last record of the log
-        self.network = make_network(**recipe.network, dropout=training.dropout).to(device)
+        dropout = {"dropout": training.dropout} if training.dropout else {}
+        self.network = make_network(**recipe.network, profile=recipe.profile, **dropout).to(device)
+        if training.rounding and not hasattr(self.network, "weight_rows"):
+            raise EdgeEnhanceError(f"{recipe.network['name']} cannot be trained rounded; leave `rounded` out")
         self._bands = Bands(recipe.centers, recipe.profile)
         self._loss = loss(training.loss, recipe.profile)
         self._optimizer = make_optimizer(training, self.network.parameters())
@@ -93,7 +96,7 @@ class Trainer:
         self._optimizer.zero_grad(set_to_none=True)
         rounding = self.recipe.training.rounding
         with rounded(self.network, rounding) if rounding else nullcontext():
-            value = self._loss(self._bands.expand(self.network(to_float(features))), beam, target)
+            value = self._loss(*hear(self.network, self._bands, features, beam), target)
             if self.ranks.any(not torch.isfinite(value)):
                 raise EdgeEnhanceError(f"the loss is not finite at step {self.done}; lower learning_rate in the recipe")
             value.backward()
@@ -111,7 +114,8 @@ class Trainer:
         try:
             with np.load(path) as arrays:
                 weights = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-            weights = self.network.widened(weights)
+            if hasattr(self.network, "widened"):
+                weights = self.network.widened(weights)
             self.network.load_state_dict(weights)
             if self._average:
                 self._average.network.load_state_dict(weights)
@@ -166,7 +170,7 @@ def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str = "
 
 def network_from_checkpoint(state: dict[str, Any]) -> torch.nn.Module:
     """The trained network of a checkpoint, on the CPU, with averaged weights where it has them."""
-    network = make_network(**state["recipe"]["network"])
+    network = make_network(**state["recipe"]["network"], profile=state["recipe"]["profile"])
     weights = state.get("average") or state["network"]
     network.load_state_dict({name: value.cpu() for name, value in weights.items()})
     return network.eval()

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from .data import Mixtures
-from .features import Bands, signal, to_float
+from .features import signal
+from .network import hear
 
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -36,25 +37,25 @@ class ValidationSet:
 
     @torch.no_grad()
     def _score(self, network: torch.nn.Module | None, item: dict[str, torch.Tensor]) -> dict[str, float]:
-        gains = _gains(network, self._bands, item["features"])
-        enhanced = gains * item["beam"]
+        gains, spectrum = self._heard(network, item)
         reference = signal(item["target"], self._bands.profile).numpy()
-        degraded = signal(enhanced, self._bands.profile).numpy()
-        loss = self._loss(gains[None], item["beam"][None], item["target"][None])
+        degraded = signal(gains * spectrum, self._bands.profile)[0].numpy()
+        loss = self._loss(gains, spectrum, item["target"][None])
         return {"loss": float(loss), **speech_scores(reference, degraded, self._bands.profile.sample_rate)}
+
+    def _heard(self, network: torch.nn.Module | None, item: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+        """Gains and spectrum, (1, hops, bins), on the CPU; gains of 1 without a network."""
+        features, beam = item["features"][None], item["beam"][None]
+        if network is None:
+            return [torch.ones_like(beam.real), beam]
+        device = next(network.parameters()).device
+        return [x.cpu() for x in hear(network, self._bands, features.to(device), beam.to(device))]
 
 
 def _mean(values: list[float]) -> float | None:
     """Mean of what could be computed, None where nothing could."""
     known = [value for value in values if not math.isnan(value)]
     return round(sum(known) / len(known), 5) if known else None
-
-
-def _gains(network: torch.nn.Module | None, bands: Bands, features: torch.Tensor) -> torch.Tensor:
-    if network is None:
-        return torch.ones(len(features), bands.profile.bins)
-    device = next(network.parameters()).device
-    return bands.expand(network(to_float(features).to(device)[None])[0].cpu())
 
 
 def speech_scores(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> dict[str, float]:

@@ -56,7 +56,7 @@ def trained_network(model: str | os.PathLike[str], weights: str | os.PathLike[st
     _, metadata = read_model(model)
     path = Path(weights) if weights else Path(model).with_name("weights.npz")
     try:
-        network = make_network(**metadata["network"]).eval()
+        network = make_network(**metadata["network"], profile=metadata["profile"]).eval()
         network.load_state_dict(_weights(path))
         return network
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, zipfile.BadZipFile) as error:

@@ -33,31 +33,31 @@ from .._files import atomic_path
 from .._text import table as text_table
 from ..arrays import MicArray
 from ..beamform import plot_beampattern
-from ..cache import Cache, model_key
+from ..cache import Cache
 from ..cache import key as cache_key
+from ..classical import METHODS
 from ..enhancer import Enhancer
 from ..errors import EdgeEnhanceError
-from ..masknet import find_model
 from ..profiles import PROFILES, Profile
 from . import metrics
 from .gate import COSTS, described, junit, nan_to_none
 from .jobs import results
 from .listeners import embedder, transcriber
 from .measures import MEASURES, Clip, measure
-from .peers import NETWORKS
 from .plan import CLEAN, Case, FileCase, Plan, at_number
 from .render import at_16_khz, open_sound
 from .room_measures import Beam, drr
 from .scene import Scene
 from .shadow import estimated_shadow, shadow_filter
 from .systems import (
-    PEERS,
     SAMPLE_RATE,
     backend_of,
     beam_and_model,
     ear,
-    model_and_precision,
+    is_chain,
+    latency_ms,
     model_file,
+    network_files,
     profile_of,
     system,
     write_floats,
@@ -144,12 +144,11 @@ def enhance_recording(name: str, recording: Recording, plan: Plan, settings: Set
 @lru_cache(maxsize=64)
 def _networks_key(name: str, peers: str | None, floats: str | None) -> str:
     """Of the files that a system runs."""
-    beam, model = beam_and_model(name)
-    files = [Path(word) for word in (beam, model) if Path(word).is_file()]
-    if {beam, model} & set(PEERS):
-        files += sorted(path for path in Path(peers).rglob("*") if path.is_file()) if peers else []
-    else:
-        files.append(model_key(model_file(model, floats)))
+    model, files = beam_and_model(name)[1], network_files(name)
+    if peers and not is_chain(name):
+        files += sorted(path for path in Path(peers).rglob("*") if path.is_file())
+    if model.endswith(":float"):
+        files.append(Path(model_file(model, floats)))
     return cache_key(files)
 
 
@@ -172,7 +171,7 @@ def _enhance(name: str, recording: Recording, plan: Plan, settings: Settings) ->
     if name == CLEAN:
         return _clean(recording)
     beam, model = beam_and_model(name)
-    if name == "noisy" or {beam, model} & set(PEERS):
+    if not is_chain(name):
         return _peer(name, recording, settings)
     return _chain(beam, model_file(model, settings.floats), recording, _both(plan, recording), backend_of(name))
 
@@ -200,7 +199,7 @@ def _chain(beam: str, model: str, recording: Recording, both: bool, backend: str
     seconds = (time.perf_counter() - start) / (len(shadow.y) / SAMPLE_RATE)
     return Output(
         shadow.y, tuple(shadow.parts) or None, seconds, enhancer.latency_ms(),
-        model_kb=None if model == "none" else os.path.getsize(model) / 1024,
+        model_kb=None if model in ("none", *METHODS) else os.path.getsize(model) / 1024,
         gains=None if model == "none" else shadow.gains, profile=profile,
         beam=Beam(shadow.weights, profile.freqs, recording.array, recording.look, recording.reference),
         ears=_both_ears(new(ears="both"), warm, recording.mix) if both else None,
@@ -223,12 +222,7 @@ def _peer(name: str, recording: Recording, settings: Settings) -> Output:
     y = run(x, recording, recording.look)
     seconds = (time.perf_counter() - start) / (len(x) / SAMPLE_RATE)
     y = y[len(x) - len(recording.mix) :]
-    networks = [NETWORKS[part] for part in beam_and_model(name) if part in NETWORKS]
-    window = sum(1000 * network.window / SAMPLE_RATE for network in networks)
-    beam = beam_and_model(name)[0]
-    before = 0.0 if beam in (*PEERS, "noisy") else 1000 * PROFILES["assist"].synthesis / SAMPLE_RATE
-    latency = 0.0 if name == "noisy" else window + before if networks else None
-    return Output(y, _estimated(recording, y), seconds, latency)
+    return Output(y, _estimated(recording, y), seconds, latency_ms(name, settings.peers))
 
 
 def _estimated(recording: Recording, y: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
@@ -535,10 +529,8 @@ def _claim(folder: Path, plan: Plan, settings: Settings) -> None:
 
 def _digest(system: str) -> str | None:
     """Of the model file in a system's name."""
-    model = model_and_precision(beam_and_model(system)[1])[0]
-    if model in ("none", *PEERS):
-        return None
-    return hashlib.sha256(find_model(model).read_bytes()).hexdigest()
+    content = b"".join(path.read_bytes() for path in network_files(system))
+    return hashlib.sha256(content).hexdigest() if content else None
 
 
 def _case_path(folder: Path, case: Case | FileCase) -> Path:
@@ -641,7 +633,7 @@ def _latencies(plan: Plan, scenes: Sequence[dict[str, Any]]) -> list[dict[str, A
     out = []
     for name in plan.systems:
         beam, model = beam_and_model(name)
-        if name in (*plan.folders, *plan.commands, "noisy", CLEAN) or {beam, model} & set(PEERS):
+        if name in (*plan.folders, *plan.commands, CLEAN) or not is_chain(name):
             continue
         profile = PROFILES[profile_of(model if ":float" not in model else model.split(":")[0])]
         ms = 1000 / profile.sample_rate

@@ -3,8 +3,10 @@
     noisy                     the reference microphone as it is
     METHOD                    a classical suppressor, e.g. log-mmse (see `classical`), on the reference microphone
     PEER                      dtln or gtcrn on the reference microphone (see `peers`)
+    FILE                      a network of one's own on the reference microphone: RUN/best.pt of `edgeenhance train`, or
+                              the .onnx file of `edgeenhance onnx`
     BEAMFORMER                e.g. superdirective: the beam alone
-    BEAMFORMER+PEER           e.g. superdirective+gtcrn: the peer behind our beam, their delays add up
+    BEAMFORMER+PEER           e.g. superdirective+gtcrn: the peer, or FILE, behind our beam, their delays add up
     BEAMFORMER+MODEL          e.g. mvdr+assist-m: the chain, in the model's own profile; none+MODEL is the network on
                               the reference microphone
     BEAMFORMER+MODEL:int8     the same with the model's int8 file, or :float with its weights as they were trained;
@@ -19,6 +21,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -29,14 +32,16 @@ from ..classical import METHODS, suppress
 from ..enhancer import BACKENDS, enhance
 from ..errors import EdgeEnhanceError
 from ..masknet import find_model, read_model, zoo_path
+from ..onnxnet import OnnxEnhancer
+from ..profiles import PROFILES
 from .peers import NETWORKS
 from .scene import Scene
 
 SAMPLE_RATE = 16000
 PEERS = tuple(NETWORKS)
+NETWORK_FILES = (".pt", ".onnx")
 PRECISIONS = ("float", "int8")  # besides 16x8, which has no suffix
 
-Peer = Callable[[np.ndarray], np.ndarray]
 System = Callable[[np.ndarray, Scene, float], np.ndarray]
 
 
@@ -51,23 +56,46 @@ def system(
     if name == "noisy":
         return _reference
     beam, model = beam_and_model(name)
-    if beam in (*METHODS, *PEERS):
-        return partial(_peer, _load_peer(beam, peers))
-    if model in PEERS:
-        return partial(_beam_then_peer, beam, _load_peer(model, peers))
+    if _alone(beam):
+        return partial(_peer, _load_peer(beam, peers).run)
+    if _is_peer(model):
+        return partial(_beam_then_peer, beam, _load_peer(model, peers).run)
     return partial(chain, beam, model_file(model, floats), backend=backend_of(name))
 
 
 def check_system(name: str) -> None:
     """ValueError or EdgeEnhanceError for a name that is none; files of peers are looked for when they are used."""
     beam, model = beam_and_model(name)
-    if name == "noisy" or (beam in (*METHODS, *PEERS) and model == "none"):
+    if name == "noisy" or (_alone(beam) and model == "none"):
         return
     beamformer(beam)
     if backend_of(name) not in BACKENDS:
         raise ValueError(f"system {name}: backends are {', '.join(BACKENDS)}")
-    if model not in ("none", *METHODS, *PEERS):
+    if model not in ("none", *METHODS) and not _is_peer(model):
         find_model(model_and_precision(model)[0] if model.endswith(":float") else model)
+
+
+def is_chain(name: str) -> bool:
+    """Is it our own chain, rather than something that hears one signal, at its beginning or end?"""
+    beam, model = beam_and_model(name)
+    return name != "noisy" and not (_alone(beam) or _is_peer(model))
+
+
+def network_files(name: str) -> list[Path]:
+    """Files of networks that a system's name has: of FILE, or of a chain's model."""
+    beam, model = beam_and_model(name)
+    files = [Path(part) for part in (beam, model) if part.endswith(NETWORK_FILES)]
+    if is_chain(name) and model not in ("none", *METHODS):
+        files.append(find_model(model.removesuffix(":float")))
+    return files
+
+
+def _is_peer(name: str) -> bool:
+    return name in PEERS or name.endswith(NETWORK_FILES)
+
+
+def _alone(name: str) -> bool:
+    return name in METHODS or _is_peer(name)
 
 
 def beam_and_model(name: str) -> tuple[str, str]:
@@ -138,22 +166,57 @@ def ear(scene: Scene) -> str:
     return next(ear for ear in scene.array.ears if scene.array.ear(ear) == scene.reference)
 
 
+@dataclass(frozen=True)
+class Peer:
+    """run : one microphone's signal (n,) -> enhanced, not delayed · latency : samples; None: hears whole recordings"""
+
+    run: Callable[[np.ndarray], np.ndarray]
+    latency: int | None
+
+
+def latency_ms(name: str, peers: str | os.PathLike[str] | None = None) -> float | None:
+    """Of a system that is no chain: its own after that of the beam before it; None where it hears whole recordings."""
+    if name == "noisy":
+        return 0.0
+    beam, model = beam_and_model(name)
+    samples = _load_peer(beam if _alone(beam) else model, peers).latency
+    before = 0 if _alone(beam) else PROFILES["assist"].synthesis
+    return None if samples is None else 1000 * (before + samples) / SAMPLE_RATE
+
+
 @lru_cache(maxsize=8)
 def _load_peer(name: str, folder: str | os.PathLike[str] | None) -> Peer:
     if name in METHODS:
-        return partial(suppress, sample_rate=SAMPLE_RATE, method=name)
+        return Peer(partial(suppress, sample_rate=SAMPLE_RATE, method=name), PROFILES["comm"].synthesis)
+    if name.endswith(NETWORK_FILES):
+        return _network(Path(name))
     if folder is None:
         raise ValueError(f"system {name} needs --peers DIR, the folder of its files")
-    return NETWORKS[name](folder)
+    peer = NETWORKS[name](folder)
+    return Peer(peer, peer.window)
+
+
+def _network(path: Path) -> Peer:
+    if path.suffix == ".onnx":
+        stream = OnnxEnhancer(path)
+        return Peer(stream.enhance, stream.latency)
+    try:
+        from ..models.networks import load
+    except ImportError:
+        raise EdgeEnhanceError(f"{path} needs torch: pip install 'edgeenhance[train]'") from None
+    network = load(path)
+    return Peer(network.enhance, network.stream().latency if network.causal else None)
 
 
 def _reference(mix: np.ndarray, scene: Scene, look: float) -> np.ndarray:
     return mix[:, scene.reference]
 
 
-def _peer(peer: Peer, mix: np.ndarray, scene: Scene, look: float) -> np.ndarray:
+def _peer(peer: Callable[[np.ndarray], np.ndarray], mix: np.ndarray, scene: Scene, look: float) -> np.ndarray:
     return peer(mix[:, scene.reference])
 
 
-def _beam_then_peer(beam: str, peer: Peer, mix: np.ndarray, scene: Scene, look: float) -> np.ndarray:
+def _beam_then_peer(
+    beam: str, peer: Callable[[np.ndarray], np.ndarray], mix: np.ndarray, scene: Scene, look: float
+) -> np.ndarray:
     return peer(chain(beam, "none", mix, scene, look))

@@ -16,12 +16,12 @@ from typing import Protocol
 import numpy as np
 
 from .bands import FALL_SECONDS, FEATURE_OCTAVES, RISE_SECONDS, band_centers
+from .cells import HopStream, muted
 from .noise_psd import NoisePsd, NoiseSegment, estimator
 from .profiles import Profile
 from .profiles import profile as profile_named
 from .stft import Stft
 
-ABSURD = 1e6  # +120 dBFS: such samples are muted like NaN (csrc/internal.h)
 BANDS = 64  # of a mask
 LEAST_PRIOR = 10**-2.5  # a-priori SNR of -25 dB: below it musical noise begins (Cappé 1994)
 
@@ -157,7 +157,7 @@ def _hop_seconds(profile: Profile) -> float:
     return profile.hop / profile.sample_rate
 
 
-class Suppressor:
+class Suppressor(HopStream):
     """One channel in, one out, in blocks of any size, `latency` samples later (one synthesis window: comm 32 ms).
 
     method : a name of METHODS, or a rule such as SpectralSubtraction(over=3)
@@ -173,13 +173,13 @@ class Suppressor:
         profile: str | Profile = "comm",
     ) -> None:
         self.profile = profile_named(profile)
-        hop_seconds = _hop_seconds(self.profile)
+        self.hop, hop_seconds = self.profile.hop, _hop_seconds(self.profile)
         self.rule, self.noise = _rule(method, hop_seconds), self._noise(noise, hop_seconds)
         self.reset()
 
     def _noise(self, noise: str | NoisePsd | np.ndarray, hop_seconds: float) -> NoisePsd:
         if isinstance(noise, np.ndarray):
-            return NoiseSegment(_segment_powers(_muted(noise), self.profile))
+            return NoiseSegment(_segment_powers(muted(noise), self.profile))
         return estimator(noise, hop_seconds) if isinstance(noise, str) else noise
 
     @property
@@ -192,18 +192,7 @@ class Suppressor:
         self.rule.reset()
         self.noise.reset()
         self._stft = Stft(self.profile)
-        self._waiting = np.zeros(0, np.float32)
-        self._ready = np.zeros(self.profile.hop, np.float32)
-
-    def process(self, x: np.ndarray) -> np.ndarray:
-        """x : (n,) floats, full scale ±1, n >= 0 -> (n,) float32."""
-        self._waiting = np.concatenate([self._waiting, _muted(x)])
-        hop, hops = self.profile.hop, len(self._waiting) // self.profile.hop
-        done = [self._hop(self._waiting[t * hop : (t + 1) * hop]) for t in range(hops)]
-        self._waiting = self._waiting[hops * hop :]
-        ready = np.concatenate([self._ready, *done])
-        self._ready = ready[len(x) :]
-        return ready[: len(x)]
+        self._clear()
 
     def _hop(self, samples: np.ndarray) -> np.ndarray:
         X = self._stft.analyze(samples)
@@ -211,15 +200,6 @@ class Suppressor:
         if samples.any():
             X = X * self.rule.gains(power, self.noise.update(power)).astype(np.float32)
         return self._stft.synthesize(X)
-
-
-def _muted(x: np.ndarray) -> np.ndarray:
-    x = np.asarray(x)
-    if x.dtype.kind != "f" or x.ndim != 1:
-        raise ValueError(f"got {x.dtype} samples of shape {x.shape}; pass floats (n,) of full scale ±1, one channel")
-    with np.errstate(over="ignore", invalid="ignore"):
-        x = x.astype(np.float32)
-        return np.where(np.abs(x) <= ABSURD, x, np.float32(0))
 
 
 def _segment_powers(samples: np.ndarray, profile: Profile) -> np.ndarray:
@@ -240,9 +220,9 @@ def suppress(x: np.ndarray, sample_rate: int, method: str | Rule = "log-mmse", *
 
     profile = profile_named(settings.get("profile", "comm"))
     if isinstance(settings.get("noise"), np.ndarray):
-        settings["noise"] = resample(_muted(settings["noise"]), sample_rate, profile.sample_rate)
+        settings["noise"] = resample(muted(settings["noise"]), sample_rate, profile.sample_rate)
     suppressor = Suppressor(method, **settings)
-    samples = resample(_muted(x), sample_rate, profile.sample_rate)
+    samples = resample(muted(x), sample_rate, profile.sample_rate)
     out = suppressor.process(np.concatenate([samples, np.zeros(suppressor.latency, np.float32)]))
     return fit(resample(out[suppressor.latency :], profile.sample_rate, sample_rate), len(x))
 

@@ -53,6 +53,9 @@ EXTRAS = {  # package to import -> extra that brings it
     "torch": "train",
     "flatbuffers": "train",
     "tomli_w": "train",
+    "onnx": "onnx",
+    "onnxscript": "onnx",
+    "onnxruntime": "onnx",
 }
 
 
@@ -88,6 +91,7 @@ def parser() -> argparse.ArgumentParser:
         _add_doctor,
         _add_train,
         _add_quantize,
+        _add_onnx,
         _add_compile,
         _add_export,
         _add_firmware,
@@ -540,7 +544,7 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _add_train(commands: Any) -> None:
-    p = commands.add_parser("train", help="train a mask network from a recipe")
+    p = commands.add_parser("train", help="train a network from a recipe")
     p.add_argument("recipe", metavar="RECIPE.toml")
     p.add_argument("-o", "--output", required=True, metavar="DIR", help="run folder: checkpoints, log, curves, weights")
     _add_training_data(p)
@@ -723,6 +727,21 @@ def _verified(name: str, report: dict[str, Any]) -> str:
         f"{name}: {report['snr_db']:.1f} dB from the float network, largest error of a gain {report['worst']:.4f}"
     )
     return f"{sentence}\n\n{table(('stage', 'SNR, dB'), stages)}"
+
+
+def _add_onnx(commands: Any) -> None:
+    p = commands.add_parser("onnx", help="turn a causal network into an .onnx file with explicit states")
+    p.add_argument("model", metavar="CKPT|NAME", help="best.pt or checkpoint.pt of a run folder, or a zoo model")
+    p.add_argument("-o", "--output", required=True, metavar="model.onnx")
+    p.set_defaults(run=_onnx)
+
+
+def _onnx(args: argparse.Namespace) -> None:
+    from .models.onnx_export import run_onnx
+
+    facts = run_onnx(args.model, args.output)
+    size = f"{facts['parameters']} parameters, {facts['hop']} samples per call"
+    print(f"{args.output}: {size}, {facts['error']:.1e} of the loudest sample from PyTorch")
 
 
 def _add_compile(commands: Any) -> None:

@@ -36,6 +36,7 @@ EXTRAS = {  # extra -> (packages of which it brings one, what it is for)
     "files": (("soundfile",), "sound files"),
     "live": (("sounddevice",), "sound cards"),
     "litert": (RUNTIMES, "comparing with a TFLite runtime"),
+    "onnx": (("onnxruntime",), "networks in ONNX files"),
     "eval": (("pyroomacoustics",), "simulating and evaluating, at the workbench"),
     "train": (("torch",), "training, at the workbench"),
 }

@@ -16,6 +16,7 @@ import numpy as np
 from .arrays import MicArray
 from .bands import band_centers
 from .beamform import LOOK_STEP, Beamformer, BeamTables, beamformer, design
+from .cells import ABSURD
 from .chain import Chain, Mask
 from .classical import METHODS, ClassicalMask
 from .errors import EdgeEnhanceError
@@ -31,7 +32,6 @@ BACKENDS = {"native": NativeNet, "litert": MaskNet}  # what runs the mask networ
 EARS = {"left": ("left",), "right": ("right",), "both": ("left", "right")}
 DEFAULT_MODELS = {"assist": "assist-m", "comm": "comm-m"}
 FALLBACK = "log-mmse"  # where no network fits: for a profile of one's own
-ABSURD = 1e6  # +120 dBFS: such samples are muted like NaN (csrc/internal.h)
 _FLOAT32 = np.dtype(np.float32)  # one object: comparing dtypes costs as much as a pointer to C
 DEFAULT_BANDS = 64  # without a model: they carry the presence estimate that drives MVDR
 

@@ -144,12 +144,12 @@ def cochleagram(x: np.ndarray, sample_rate: int, bands: int = 64, window: int = 
     spectrum = np.fft.rfft(x, length)
     out = np.empty((len(frames(x, window, hop)), bands))
     for band, center in enumerate(erb_centers(bands, sample_rate)):
-        filtered = np.fft.irfft(spectrum * np.fft.rfft(_gammatone(center, sample_rate), length))[: len(x)]
+        filtered = np.fft.irfft(spectrum * np.fft.rfft(gammatone(center, sample_rate), length))[: len(x)]
         out[:, band] = (frames(filtered, window, hop) ** 2).mean(axis=1)
     return out
 
 
-def _gammatone(center: float, sample_rate: int) -> np.ndarray:
+def gammatone(center: float, sample_rate: int) -> np.ndarray:
     """Impulse response of 1/8 s, gain 1 at the centre : (sample_rate / 8,)."""
     t = np.arange(sample_rate // 8) / sample_rate
     response = t**3 * np.exp(-2 * np.pi * 1.019 * float(erb(center)) * t) * np.cos(2 * np.pi * center * t)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from edgeenhance.models.features import signal, spectra
-from edgeenhance.models.losses import SPECTRAL, WAVEFORM, compressed_spectrum, loss, mask_irm, mask_psm
+from edgeenhance.models.losses import SPECTRAL, WAVEFORM, compressed_spectrum, loss, mask_ibm, mask_irm, mask_psm
 from edgeenhance.models.perceptual_loss import pesq_disturbance
 from edgeenhance.models.validate import si_sdr as measured_si_sdr
 from edgeenhance.models.validate import speech_scores
@@ -66,8 +66,9 @@ def test_ideal_masks_cost_nothing_and_lie_between_0_and_1(rng):
     noise = (beam - target).abs().square()
     irm = (target.abs().square() / (target.abs().square() + noise)).sqrt()
     psm = (target.abs() / beam.abs() * torch.cos(target.angle() - beam.angle())).clamp(0, 1)
-    assert mask_irm(irm, beam, target) < 1e-10 and mask_psm(psm, beam, target) < 1e-10
-    for function, mask in ((mask_irm, irm), (mask_psm, psm)):
+    ibm = (target.abs().square() > noise).to(irm)
+    for function, mask in ((mask_irm, irm), (mask_ibm, ibm), (mask_psm, psm)):
+        assert function(mask, beam, target) < 1e-10
         assert 0 < function(1 - mask, beam, target) <= 1
 
 

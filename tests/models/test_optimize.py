@@ -142,6 +142,14 @@ def test_averaged_weights_follow_the_definition():
     assert average.network.weight.item() == pytest.approx(mean, rel=1e-5)
 
 
+def test_statistics_of_a_batch_norm_are_taken_over_as_they_are():
+    network = torch.nn.BatchNorm1d(2)
+    average = Average(network, 0.9)
+    network(torch.randn(50, 2) + 3)
+    average.update(network, 1)
+    assert torch.equal(average.network.running_mean, network.running_mean) and network.running_mean.min() > 0.1
+
+
 def test_the_averaged_weights_are_the_result_and_what_a_checkpoint_deploys(recipe, tmp_path):
     trainer = trainer_of(recipe, ema=0.9)
     for _ in range(3):

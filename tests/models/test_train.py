@@ -199,6 +199,15 @@ def test_the_recipe_survives_the_checkpoint(recipe):
     assert Recipe.from_table(recipe.as_table(), "the table") == recipe
 
 
+def test_a_recipe_replaces_keys_of_its_base(recipe_path, recipe, tmp_path):
+    (tmp_path / "base.toml").write_text(recipe_path.read_text())
+    own = tmp_path / "own.toml"
+    own.write_text('base = "base.toml"\nname = "own"\n[network]\nhidden = 20\n')
+    changed = Recipe.load(own)
+    assert changed.name == "own" and changed.network == recipe.network | {"hidden": 20}
+    assert (changed.training, changed.speech) == (recipe.training, recipe.speech)
+
+
 def test_the_zoo_recipes_load_and_use_only_free_data():
     recipes = sorted(Path(edgeenhance.models.__path__[0]).glob("zoo/*/recipe.toml"))
     assert recipes

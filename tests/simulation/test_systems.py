@@ -105,3 +105,45 @@ def test_a_model_runs_in_its_own_profile():
 def test_what_cannot_run_is_a_sentence(name, error, words, mix):
     with pytest.raises(error, match=words):
         system(name)(mix, SCENE, 0.0)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """Of a run of lstm_mask that has not begun."""
+    torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
+    from edgeenhance.models.recipe import Recipe
+    from edgeenhance.models.train import Trainer
+
+    table = {"name": "tiny", "licence": "MIT", "profile": "comm", "network": {"name": "lstm_mask", "hidden": 8}}
+    recipe = Recipe.from_table(table | {"training": {"steps": 1}, "speech": [], "noise": []}, "here")
+    path = tmp_path_factory.mktemp("run") / "best.pt"
+    Trainer(recipe, torch.device("cpu")).save(path)
+    return path
+
+
+def test_a_network_of_ones_own_hears_the_reference_microphone_or_the_beam(mix, checkpoint, tmp_path):
+    pytest.importorskip("onnxscript", reason="the extra `onnx` is not installed")
+    from edgeenhance.models.networks import load
+    from edgeenhance.models.onnx_export import run_onnx
+
+    run_onnx(checkpoint, tmp_path / "tiny.onnx")
+    wanted = load(checkpoint).enhance(mix[:, SCENE.reference])
+    behind = load(checkpoint).enhance(system("superdirective")(mix, SCENE, 0.0))
+    for file in (checkpoint, tmp_path / "tiny.onnx"):
+        systems.check_system(str(file))
+        assert systems.latency_ms(str(file)) == 32.0 and systems.latency_ms(f"superdirective+{file}") == 40.0
+        np.testing.assert_allclose(system(str(file))(mix, SCENE, 0.0), wanted, atol=1e-5)
+        np.testing.assert_allclose(system(f"superdirective+{file}")(mix, SCENE, 0.0), behind, atol=1e-5)
+
+
+def test_systems_that_are_no_chain():
+    for name in ("noisy", "wiener", "gtcrn", "superdirective+dtln", "run/best.pt", "mvdr+run/my.onnx"):
+        assert not systems.is_chain(name)
+    for name in ("mvdr", "none", "superdirective+wiener", f"mvdr+{ZOO}:int8@litert"):
+        assert systems.is_chain(name)
+
+
+def test_files_of_networks_in_a_systems_name():
+    assert systems.network_files("superdirective+wiener") == systems.network_files("noisy") == []
+    assert [path.name for path in systems.network_files("run/best.pt")] == ["best.pt"]
+    assert systems.network_files(f"mvdr+{ZOO}:int8") == [zoo_path(f"{ZOO}:int8")]
