@@ -178,11 +178,17 @@ class Recipe:
 
 
 def load_recipe_table(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """A recipe file's table. base : another recipe, beside it, whose keys it replaces; those of tables one by one"""
+    """A recipe file's table. base : another recipe, beside it, whose keys it replaces; those of tables one by one
+
+    EdgeEnhanceError where the base has a base itself.
+    """
     table = load_toml(path)
     if "base" not in table:
         return table
-    under = load_recipe_table(Path(path).parent / table.pop("base"))
+    base = Path(path).parent / table.pop("base")
+    under = load_toml(base)
+    if "base" in under:
+        raise EdgeEnhanceError(f"{base} is the base of {path} and has a base itself; write one of them out")
     joined = {key: {**under.get(key, {}), **value} for key, value in table.items() if isinstance(value, dict)}
     return {**under, **table, **joined}
 

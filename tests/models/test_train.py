@@ -208,6 +208,13 @@ def test_a_recipe_replaces_keys_of_its_base(recipe_path, recipe, tmp_path):
     assert (changed.training, changed.speech) == (recipe.training, recipe.speech)
 
 
+def test_a_base_has_no_base(tmp_path):
+    own = tmp_path / "own.toml"
+    own.write_text('base = "own.toml"\n')
+    with pytest.raises(EdgeEnhanceError, match="has a base itself"):
+        Recipe.load(own)
+
+
 def test_the_zoo_recipes_load_and_use_only_free_data():
     recipes = sorted(Path(edgeenhance.models.__path__[0]).glob("zoo/*/recipe.toml"))
     assert recipes
