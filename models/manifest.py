@@ -73,6 +73,7 @@ def find_manifest(name: str | os.PathLike[str]) -> Path:
     shipped = FOLDER / f"{name}{SUFFIX}"
     if not shipped.is_file():
         known = ", ".join(sorted(entry.name.removesuffix(SUFFIX) for entry in FOLDER.glob(f"*{SUFFIX}")))
+        known = known or "none here (wheels are without the zoo's lists, the repository has them)"
         raise EdgeEnhanceError(f"there is no list of files {str(name)!r}; give a path, or one of: {known}")
     return shipped
 
