@@ -203,7 +203,7 @@ def _modulation_energy(x: np.ndarray, center: float, sample_rate: int) -> np.nda
 
 
 def _erb(f: float) -> float:
-    """Bandwidth of the ear's filter at f Hz, in Hz (Glasberg & Moore 1990)."""
+    """Bandwidth of the ear's filter at f Hz, in Hz (Glasberg & Moore 1990), with the digits of SRMR."""
     return 24.7 * (4.37e-3 * f + 1)
 
 

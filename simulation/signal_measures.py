@@ -22,6 +22,7 @@ import numpy as np
 from scipy.linalg import solve_toeplitz
 from scipy.signal import resample_poly
 
+from ..spectrograms import frames
 from .metrics import SAMPLE_RATE, _pair, _text, _undefined
 
 ACTIVE_DB = 35.0  # speech is what lies within so much of the loudest frame, as in a scene's SNR
@@ -279,13 +280,6 @@ def voice_activity_scores(labels: np.ndarray, wanted: np.ndarray) -> dict[str, f
 
 
 # ---- frames and spectra ----
-
-
-def frames(x: np.ndarray, size: int, hop: int) -> np.ndarray:
-    """The whole frames of a signal : (frames, size), a view; none of a signal shorter than one."""
-    if len(x) < size:
-        return np.zeros((0, size))
-    return np.lib.stride_tricks.sliding_window_view(x, size)[::hop]
 
 
 def spectra(x: np.ndarray, sample_rate: int = SAMPLE_RATE) -> np.ndarray:

@@ -6,6 +6,7 @@ MaskModel           those that multiply the spectrum with gains: spectral front 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 import numpy as np
@@ -24,10 +25,12 @@ _CHUNK = 512  # hops of a recording at a time, where the network has a memory
 LOUDER = 4.0  # features spread by about 0.25; weights times this start the first layer at 1, and learning is faster
 
 
-class TextbookModel(nn.Module):
+class TextbookModel(nn.Module, ABC):
     """A network with the way into it and out of it.
 
-    causal : nothing before a hop depends on what comes after it; only then it streams · profile : of its spectra
+    causal : nothing before a hop depends on what comes after it. Only then it streams: it has a `cell`, and a
+    step(frame, memory) that takes frames as the cell describes them, any number of hops at once
+    profile : of its spectra
     """
 
     causal = False
@@ -37,17 +40,13 @@ class TextbookModel(nn.Module):
         super().__init__()
         self.profile = profile_named(profile)
 
+    @abstractmethod
     def forward(self, spectrum: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Gains >= 0 and the spectrum to apply them to, both (batch, hops, bins). spectrum : that shape, complex."""
-        raise NotImplementedError
 
-    def step(self, frame: torch.Tensor, memory: Memory) -> torch.Tensor:
-        """A causal network's frames, as `cell` describes them; any number of hops at once."""
-        raise NotImplementedError
-
+    @abstractmethod
     def enhance(self, x: np.ndarray) -> np.ndarray:
         """A whole recording at the profile's sample rate, not delayed: (n,) floats -> (n,) float32. Calls `eval`."""
-        raise NotImplementedError
 
     def first_frame(self) -> torch.Tensor:
         """Silence, as `step` takes it in a stream."""
@@ -94,9 +93,9 @@ class MaskModel(TextbookModel):
         if causal:
             self.cell = Cell("gains", self.profile, self.profile.hop, self.profile.synthesis - self.profile.hop)
 
+    @abstractmethod
     def mask(self, features: torch.Tensor, memory: Memory) -> torch.Tensor:
         """Gains per band from features, both (batch, hops, bands)."""
-        raise NotImplementedError
 
     def step(self, power: torch.Tensor, memory: Memory) -> torch.Tensor:
         """Gains per bin from powers per bin, both (batch, hops, bins)."""

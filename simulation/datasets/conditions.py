@@ -11,8 +11,9 @@ import numpy as np
 from scipy.signal import butter, sosfiltfilt
 
 from ...errors import EdgeEnhanceError
+from ...spectrograms import frames
 from ..render import speaking
-from ..signal_measures import clipping_ratio, frames
+from ..signal_measures import clipping_ratio
 from .loudness import loudness
 from .store import read_sound
 

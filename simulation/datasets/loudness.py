@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.signal import sosfilt
 
-from ..signal_measures import frames
+from ...spectrograms import frames
 
 _BLOCK_S, _STEP_S = 0.4, 0.1
 _SILENCE_LUFS, _RELATIVE_LU = -70.0, -10.0  # the two gates

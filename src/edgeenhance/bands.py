@@ -10,6 +10,7 @@ import numpy as np
 
 from .kernel import ffi, lib, pointer
 from .profiles import Profile
+from .spectrograms import erb
 
 SIGNALS = lib.EE_SIGNALS  # beam, noise reference, delay-and-sum beam, mean microphone
 FEATURE_FLOOR = 2.0**-60  # power added before the logarithm: -180 dB
@@ -20,8 +21,8 @@ RISE_SECONDS, FALL_SECONDS = 0.5, 4.0  # time constants of the level (csrc/bands
 def band_centers(bands: int, profile: Profile) -> np.ndarray:
     """Centre bins : (bands,) int16, first 0, last profile.bins - 1.
 
-    Steps grow with the equivalent rectangular bandwidth, 24.7 + 0.108 f Hz (Glasberg & Moore 1990), and are never
-    below one bin: fine bands where speech has its harmonics. ValueError unless 2 <= bands <= profile.bins.
+    Steps grow with the equivalent rectangular bandwidth (`erb`) and are never below one bin: fine bands where speech
+    has its harmonics. ValueError unless 2 <= bands <= profile.bins.
     """
     if not 2 <= bands <= min(profile.bins, lib.EE_MAX_BANDS):
         limit = min(profile.bins, lib.EE_MAX_BANDS)
@@ -38,7 +39,7 @@ def _positions(bands: int, step: float, profile: Profile) -> np.ndarray:
     positions = np.zeros(bands)
     hz = profile.sample_rate / profile.analysis
     for band in range(1, bands):
-        width = (24.7 + 0.108 * positions[band - 1] * hz) / hz
+        width = erb(positions[band - 1] * hz) / hz
         positions[band] = positions[band - 1] + max(1.0, step * width)
     return positions
 

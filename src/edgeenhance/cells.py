@@ -6,6 +6,7 @@ CellStream      a network with explicit states: gains for a spectrum, or samples
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -29,8 +30,8 @@ def muted(x: np.ndarray) -> np.ndarray:
         return np.where(np.abs(x) <= ABSURD, x, np.float32(0))
 
 
-class HopStream:
-    """Blocks of any size of one channel. hop : samples · subclasses have `_hop`, (hop,) -> (hop,), and call `_clear`"""
+class HopStream(ABC):
+    """Blocks of any size of one channel. hop : samples · subclasses say what `_hop` does, and call `_clear`"""
 
     hop: int
 
@@ -49,8 +50,9 @@ class HopStream:
         self._ready = ready[len(x) :]
         return ready[: len(x)]
 
+    @abstractmethod
     def _hop(self, samples: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
+        """(hop,) float32 -> (hop,)."""
 
 
 KINDS = ("gains", "samples")

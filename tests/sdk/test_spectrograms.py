@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgeenhance import spectrograms as sg
 
@@ -15,6 +17,14 @@ def x():
 
 def sine(hz, seconds=1.0):
     return np.sin(2 * np.pi * hz * np.arange(int(seconds * RATE)) / RATE)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 50), st.integers(2, 9), st.integers(1, 9))
+def test_frames_are_the_whole_ones(length, size, hop):
+    x = np.arange(float(length))
+    expected = [x[at : at + size].tolist() for at in range(0, length - size + 1, hop)]
+    assert sg.frames(x, size, hop).tolist() == expected
 
 
 @pytest.mark.parametrize(

@@ -380,14 +380,6 @@ def test_labels_that_do_not_fit_raise(labels, wanted):
 
 
 @few
-@given(st.integers(0, 50), st.integers(1, 9), st.integers(1, 9))
-def test_frames_are_the_whole_ones(length, size, hop):
-    x = np.arange(length)
-    expected = [x[at : at + size].tolist() for at in range(0, length - size + 1, hop)]
-    assert sm.frames(x, size, hop).tolist() == expected
-
-
-@few
 @given(st.floats(0, 0.9), st.floats(0.2, 2.9), st.floats(-3, 3))
 def test_cepstra_of_an_all_pole_filter_are_the_power_sums_of_its_poles(radius, angle, exponent):
     poles = radius * np.exp([1j * angle, -1j * angle])
