@@ -118,6 +118,7 @@ class DecisionDirected:
         return np.maximum(prior, LEAST_PRIOR), posterior
 
     def remember(self, gains: np.ndarray, power: np.ndarray) -> np.ndarray:
+        """Keep the clean estimate of this frame for the next : its gains (F,)."""
         self._clean = gains**2 * power
         return gains
 
