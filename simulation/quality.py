@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -145,10 +146,11 @@ def _has_snr(snr: float, record: Record) -> bool:
 
 
 def _cell(records: Sequence[Record]) -> str:
-    return " / ".join(_numbers(records)) if records else "-"
+    return " / ".join(means(records)) if records else "-"
 
 
-def _numbers(records: Sequence[Record]) -> list[str]:
+def means(records: Sequence[Record]) -> list[str]:
+    """Mean of every metric, as text."""
     return [f"{_mean(records, metric):.{metrics.DIGITS[metric]}f}" for metric in metrics.METRICS]
 
 
@@ -339,6 +341,18 @@ def _write(output: str, text: str, records: Sequence[Record]) -> None:
     for suffix, content in ((".md", text), (".json", json.dumps(plain, indent=1, allow_nan=False))):
         with atomic_path(Path(output).with_suffix(suffix)) as temporary:
             temporary.write_text(content, encoding="utf-8")
+
+
+def read(path: str | os.PathLike[str]) -> list[Record]:
+    """The records of a FILE.json; what was not finite is NaN. EdgeEnhanceError where it holds something else."""
+    try:
+        records = json.loads(Path(path).read_text(encoding="utf-8"))
+        return [record | {m: np.nan if record[m] is None else record[m] for m in metrics.METRICS} for record in records]
+    except (ValueError, TypeError, KeyError) as error:
+        sentence = (
+            f"{path} holds no records; expected the FILE.json of python -m edgeenhance.simulation.quality -o FILE"
+        )
+        raise EdgeEnhanceError(sentence) from error
 
 
 def _plain(value: Any) -> Any:

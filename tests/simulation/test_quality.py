@@ -105,6 +105,13 @@ def test_a_score_that_is_missing_is_left_out_and_reported():
     assert quality.compare(records, "mvdr", "noisy", "pesq").count == 2
 
 
+def test_records_come_back_as_they_were_written(tmp_path):
+    records = [record(0, "noisy", 0.5, reasons=[]), record(0, "mvdr", np.nan, reasons=["silent"])]
+    quality._write(str(tmp_path / "quality.md"), "", records)
+    (noisy, mvdr) = quality.read(tmp_path / "quality.json")
+    assert noisy == records[0] and mvdr["reasons"] == ["silent"] and np.isnan(mvdr["pesq"])
+
+
 @pytest.mark.parametrize(
     "options, words",
     [
