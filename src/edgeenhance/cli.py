@@ -664,6 +664,8 @@ def _data_mix(args: argparse.Namespace) -> None:
     from .simulation.datasets.mix import Mix, mix
 
     settings = Mix(args.seconds, tuple(args.snr), tuple(args.level), args.silence, args.rate, args.seed)
+    if args.hours is not None and not 0 < args.hours <= 10000:
+        raise ValueError(f"--hours takes a number above 0, up to 10000, got {args.hours:g}")
     count = args.count or max(1, round(3600 * args.hours / args.seconds))
     start = time.perf_counter()
     pairs, unfit, new = mix(Path(args.data), Path(args.output), settings, count, args.workers)
