@@ -142,6 +142,10 @@ def test_with_a_cache_another_evaluation_computes_nothing_again(tmp_path, monkey
     assert first["error"] is None and again["rows"]["mvdr"] == first["rows"]["mvdr"]
     assert again["rows"]["mvdr+assist-s"] == first["rows"]["mvdr+assist-s"] != other["rows"]["mvdr+assist-s"]
     assert computed == [*plan.systems, "noisy", *plan.systems]
+    found = [result["cached"] for result in (first, again, other)]
+    assert found == [dict.fromkeys(("mvdr+assist-s", "mvdr"), was) for was in (False, True, False)]
+    content = module.summarize(plan, [first, again, other])
+    assert "cache: 2 of 6 results were there" in summary_text(content)
 
 
 def test_a_stopped_evaluation_goes_on_without_computing_again(done, tmp_path):
