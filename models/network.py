@@ -148,4 +148,5 @@ def hear(network: nn.Module, bands: Bands, features: torch.Tensor, beam: torch.T
 
 
 def parameter_count(network: nn.Module) -> int:
+    """Trained numbers of a network."""
     return sum(parameter.numel() for parameter in network.parameters())

@@ -62,10 +62,15 @@ EXTRAS = {  # package to import -> extra that brings it
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code. argparse's own complaints raise SystemExit(2)."""
-    args = parser().parse_args(argv)
     try:
+        args = parser().parse_args(argv)
         with _sentences(), _terminated_cleanly():
-            return args.run(args) or 0
+            code = args.run(args) or 0
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:  # who read the output has gone, as `head` does: not worth a word
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # 128 + SIGPIPE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -56,6 +56,7 @@ class Latency:
 
     @property
     def total(self) -> float:
+        """Milliseconds from microphone to ear."""
         return self.window + self.block + self.resampler + self.driver
 
     def __str__(self) -> str:
@@ -368,6 +369,7 @@ class LiveEnhancer:
 
     @property
     def status(self) -> LiveStatus:
+        """What happened since the start; can be read at any time."""
         counts, now = self._before + Counter(self._counts()), self._callback.status
         return LiveStatus(
             time.monotonic() - self._started,

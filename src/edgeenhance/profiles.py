@@ -21,10 +21,12 @@ class Profile:
 
     @property
     def hop(self) -> int:
+        """Samples from one spectrum to the next."""
         return self.synthesis // 2
 
     @property
     def bins(self) -> int:
+        """Of a spectrum, from 0 Hz to half the sample rate."""
         return self.analysis // 2 + 1
 
     @property

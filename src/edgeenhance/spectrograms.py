@@ -54,6 +54,7 @@ def hz_to_mel(hz: np.ndarray | float) -> np.ndarray:
 
 
 def mel_to_hz(mel: np.ndarray | float) -> np.ndarray:
+    """The inverse of `hz_to_mel`."""
     return 700 * (10 ** (np.asarray(mel, float) / 2595) - 1)
 
 

@@ -46,7 +46,7 @@ def istft_reference(spectra: np.ndarray, profile: Profile) -> np.ndarray:
 
 
 class Fft:
-    """Real FFT of a power of two, 32 to 2048: `forward` (n,) float32 -> (n/2+1,) complex64; `inverse` undoes it."""
+    """Real FFT of a power of two, 32 to 2048, by the kernel; ValueError for another length."""
 
     def __init__(self, n: int) -> None:
         size = lib.ee_fft_size(n)
@@ -59,21 +59,20 @@ class Fft:
         self._fft = out[0]
 
     def forward(self, x: np.ndarray) -> np.ndarray:
+        """(n,) floats -> (n/2 + 1,) complex64, not scaled; ValueError for another shape."""
         planar = np.empty((2, self.n // 2 + 1), np.float32)
         lib.ee_fft_forward(self._fft, _samples(x, self.n), pointer(planar))
         return from_planar(planar)
 
     def inverse(self, spectrum: np.ndarray) -> np.ndarray:
+        """(n/2 + 1,) complex -> (n,) float32, what `forward` was given; ValueError for another shape."""
         x = np.empty(self.n, np.float32)
         lib.ee_fft_inverse(self._fft, _spectrum(spectrum, self.n // 2 + 1), pointer(x))
         return x
 
 
 class Stft:
-    """Streaming analysis and synthesis of one channel, one hop a call.
-
-    analyze(hop samples) -> (bins,) complex64 · synthesize((bins,)) -> the finished hop, synthesis - hop samples late
-    """
+    """Streaming analysis and synthesis of one channel, one hop a call, by the kernel."""
 
     def __init__(self, profile: Profile) -> None:
         size = lib.ee_stft_size(profile.analysis, profile.synthesis)
@@ -86,12 +85,14 @@ class Stft:
         self._overlap = np.zeros(profile.hop, np.float32)
 
     def analyze(self, hop: np.ndarray) -> np.ndarray:
+        """The spectrum of the window that ends with this hop : (hop,) floats -> (bins,) complex64."""
         planar = np.empty((2, self.profile.bins), np.float32)
         samples = _samples(hop, self.profile.hop)
         lib.ee_stft_analyze(self._stft, pointer(self._history), samples, 1, pointer(planar))
         return from_planar(planar)
 
     def synthesize(self, spectrum: np.ndarray) -> np.ndarray:
+        """The hop that is finished now : (bins,) complex -> (hop,) float32, `synthesis - hop` samples late."""
         hop = np.empty(self.profile.hop, np.float32)
         planar = _spectrum(spectrum, self.profile.bins)
         lib.ee_stft_synthesize(self._stft, pointer(self._overlap), planar, pointer(hop), 1)

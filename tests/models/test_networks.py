@@ -20,6 +20,7 @@ from edgeenhance.models.graph import rollout
 from edgeenhance.models.losses import loss
 from edgeenhance.models.network import make_network, parameter_count
 from edgeenhance.models.networks import FAMILIES, load
+from edgeenhance.models.networks.cost import macs_per_second
 from edgeenhance.models.networks.front import FRONTS, LogPowers
 from edgeenhance.models.networks.layers import CumulativeNorm, GlobalNorm, Memory
 from edgeenhance.models.quantize import run_quantize
@@ -65,6 +66,22 @@ def talking(rng: np.random.Generator, n: int) -> np.ndarray:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_docstring_says_how_many_parameters_there_are(name):
     assert f"{name}: {parameter_count(make_network(name)):,} parameters" in FAMILIES[name].__doc__
+
+
+def test_a_dense_networks_multiplications_are_its_weights_once_a_hop():
+    network = small("dnn_1")
+    weights = sum(value.numel() for value in network.parameters() if value.ndim == 2)
+    assert macs_per_second(network) == pytest.approx(weights * COMM.sample_rate / COMM.hop, rel=0.02)
+
+
+def test_convolutions_and_recurrences_count_too():
+    network = small("conv_tasnet")
+    frames = COMM.sample_rate / network.stride
+    weights = sum(value.numel() for value in network.parameters() if value.ndim == 3)
+    assert macs_per_second(network) == pytest.approx(weights * frames, rel=0.02)
+    lstm = small("lstm_mask")
+    weights = sum(value.numel() for value in lstm.parameters() if value.ndim == 2)
+    assert macs_per_second(lstm) == pytest.approx(weights * COMM.sample_rate / COMM.hop, rel=0.02)
 
 
 def test_the_causal_families():

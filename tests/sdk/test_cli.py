@@ -1,5 +1,6 @@
 """The command line: what it prints, its exit codes, and a sentence instead of a file where the input is bad."""
 
+import os
 import re
 import subprocess
 import sys
@@ -274,6 +275,14 @@ def test_models_lists_the_zoo(run):
     code, out, _ = run("models")
     assert code == 0
     assert all(name in out for name in zoo_names())
+
+
+def test_a_reader_that_has_gone_is_not_worth_a_word():
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, "-m", "edgeenhance", "arrays"], stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_python_m_is_the_same_command():
