@@ -343,6 +343,8 @@ def _heard(plan: Plan, case: Case | FileCase, settings: Settings) -> tuple[Recor
 
 def _from_files(case: FileCase) -> tuple[Recording, dict[str, Any], None]:
     mix = read_sound(case.input)
+    if not len(mix):
+        raise ValueError(f"{Path(case.input).name} has zero length")
     array = MicArray.load(case.array)
     if mix.shape[1] != array.mics:
         raise ValueError(
