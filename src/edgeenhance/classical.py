@@ -165,8 +165,8 @@ class Suppressor(HopStream):
     """One channel in, one out, in blocks of any size, `latency` samples later (one synthesis window: comm 32 ms).
 
     method : a name of METHODS, or a rule such as SpectralSubtraction(over=3)
-    noise : "mmse-spp", "minimum-statistics", "first-seconds", a number of them, an object of `noise_psd`, or samples
-    (n,) of noise alone
+    noise : "mmse-spp", "minimum-statistics", "first-seconds" (0.3), so many seconds at the beginning, an object of
+    `noise_psd`, or samples (n,) of noise alone
     profile : "comm" (32 ms) or "assist" (8 ms)
     ValueError for unknown names. Frames with NaN, Inf or absurd samples are muted; digital silence teaches nothing.
     """
