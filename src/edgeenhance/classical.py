@@ -17,13 +17,12 @@ import numpy as np
 
 from .bands import FALL_SECONDS, FEATURE_OCTAVES, RISE_SECONDS, band_centers
 from .cells import HopStream, muted
-from .noise_psd import NoisePsd, NoiseSegment, estimator
+from .noise_psd import DecisionDirected, NoisePsd, NoiseSegment, estimator
 from .profiles import Profile
 from .profiles import profile as profile_named
 from .stft import Stft
 
 BANDS = 64  # of a mask
-LEAST_PRIOR = 10**-2.5  # a-priori SNR of -25 dB: below it musical noise begins (Cappé 1994)
 
 
 class Rule(Protocol):
@@ -53,34 +52,7 @@ class SpectralSubtraction:
         return np.sqrt(np.minimum(clean / np.maximum(power, 1e-30), 1.0))
 
 
-@dataclass
-class _DecisionDirected:
-    """A-priori SNR: mostly the last frame's clean estimate, a little of this frame's.
-
-    smoothing : share of the last frame where frames are 8 ms apart, as in the paper
-    Source: Y. Ephraim and D. Malah, IEEE TASSP 32(6), 1984, equation 51.
-    """
-
-    hop_seconds: float = 0.016
-    smoothing: float = 0.98
-    _clean: np.ndarray = field(default_factory=lambda: np.zeros(1), repr=False)
-
-    def reset(self) -> None:
-        self._clean = np.zeros(1)
-
-    def prior(self, power: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """A-priori and a-posteriori SNR : (F,) each."""
-        keep = self.smoothing ** (self.hop_seconds / 0.008)
-        posterior = np.minimum(power / noise, 1e4)
-        prior = keep * self._clean / noise + (1 - keep) * np.maximum(posterior - 1, 0)
-        return np.maximum(prior, LEAST_PRIOR), posterior
-
-    def remember(self, gains: np.ndarray, power: np.ndarray) -> np.ndarray:
-        self._clean = gains**2 * power
-        return gains
-
-
-class Wiener(_DecisionDirected):
+class Wiener(DecisionDirected):
     """xi / (1 + xi), xi the decision-directed a-priori SNR.
 
     Source: P. Scalart and J. V. Filho, "Speech enhancement based on a priori signal to noise estimation", ICASSP 1996.
@@ -112,17 +84,21 @@ class PsdWiener:
         return np.maximum(1 - noise / np.maximum(self._smooth, 1e-30), self.floor)
 
 
-class LogMmse(_DecisionDirected):
+@dataclass
+class LogMmse(DecisionDirected):
     """The estimator of least squared error between log amplitudes.
 
+    most_gain : 1 never amplifies; np.inf is the equation as it stands, above 1 where there is less than expected
     Source: Y. Ephraim and D. Malah, IEEE TASSP 33(2), 1985, equation 20.
     """
+
+    most_gain: float = field(default=1.0, kw_only=True)
 
     def gains(self, power: np.ndarray, noise: np.ndarray) -> np.ndarray:
         prior, posterior = self.prior(power, noise)
         wiener = prior / (1 + prior)
         gains = wiener * np.exp(0.5 * exponential_integral(np.maximum(wiener * posterior, 1e-10)))
-        return self.remember(np.minimum(gains, 1.0), power)
+        return self.remember(np.minimum(gains, self.most_gain), power)
 
 
 def exponential_integral(x: np.ndarray) -> np.ndarray:
@@ -165,8 +141,8 @@ class Suppressor(HopStream):
     """One channel in, one out, in blocks of any size, `latency` samples later (one synthesis window: comm 32 ms).
 
     method : a name of METHODS, or a rule such as SpectralSubtraction(over=3)
-    noise : "mmse-spp", "minimum-statistics", "first-seconds" (0.3), so many seconds at the beginning, an object of
-    `noise_psd`, or samples (n,) of noise alone
+    noise : "mmse-spp", "minimum-statistics", "vad", "first-seconds" (0.3), so many seconds at the beginning, an object
+    of `noise_psd`, or noise alone (n,)
     profile : "comm" (32 ms) or "assist" (8 ms)
     ValueError for unknown names. Frames with NaN, Inf or absurd samples are muted; digital silence teaches nothing.
     """

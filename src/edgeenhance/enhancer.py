@@ -64,9 +64,9 @@ class Enhancer:
     model : a zoo name, a .tflite or .eebin path, a MaskNet or NativeNet, "none" (the beam alone) or "default" (the
     profile's own); "wiener" and other METHODS of `classical` do without a network · backend : "native" (the C engine)
     or "litert" (a TFLite runtime, the extra `litert`) runs the network
-    noise : where these get the noise from: "mmse-spp" (the default), "minimum-statistics", "first-seconds" (0.3), so
-    many seconds at the beginning, or samples (n, mics) of noise alone, as `process` takes them, which are heard before
-    the stream and after each `reset`
+    noise : where these get the noise from: "mmse-spp" (the default), "minimum-statistics", "vad", "first-seconds"
+    (0.3), so many seconds at the beginning, or samples (n, mics) of noise alone, as `process` takes them, which are
+    heard before the stream and after each `reset`
     look : degrees, 0 = front, anticlockwise · strength : 0 (delayed input) .. 1 · ears : "left", "right" or "both"
     cues : 0 .. 1, share of the unprocessed ear under the gains, so that the noise keeps its place
     bypass : True: the delayed reference microphone of each ear comes out as it came in, to compare with

@@ -5,6 +5,7 @@
     FirstSeconds        assumed: the mean of the first part, before anybody talks
     MinimumStatistics   tracked: the least smoothed power of the last 1.5 s, its bias taken off (Martin 2001)
     MmseSpp             tracked: by the probability that speech is absent (Gerkmann & Hendriks 2012)
+    VadAverage          averaged: over the frames in which nobody talks (Sohn, Kim & Sung 1999)
 
 An estimator is asked frame by frame: `update(power)` takes a noisy periodogram (F,) and returns the noise's (F,), both
 |X|²; `reset()` forgets. Constants that the papers give per frame of 16 ms are kept in seconds, so any hop will do.
@@ -12,12 +13,14 @@ An estimator is asked frame by frame: `update(power)` takes a noisy periodogram 
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 PAPER_HOP = 0.016  # seconds between frames, for which the papers give their smoothing constants
 TINY = 1e-20  # power below which nothing is divided by
+LEAST_PRIOR = 10**-2.5  # a-priori SNR of -25 dB: below it musical noise begins (Cappé 1994)
 _NOTHING = "got no frame of noise; pass a segment of at least one window (32 ms)"
 
 
@@ -114,6 +117,72 @@ class MmseSpp:
         return self._noise
 
 
+@dataclass
+class DecisionDirected:
+    """A-priori SNR: mostly the last frame's clean estimate, a little of this frame's.
+
+    smoothing : share of the last frame where frames are 8 ms apart, as in the paper
+    Source: Y. Ephraim and D. Malah, IEEE TASSP 32(6), 1984, equation 51.
+    """
+
+    hop_seconds: float = 0.016
+    smoothing: float = 0.98
+    _clean: np.ndarray = field(default_factory=lambda: np.zeros(1), repr=False)
+
+    def reset(self) -> None:
+        self._clean = np.zeros(1)
+
+    def prior(self, power: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """A-priori and a-posteriori SNR : (F,) each."""
+        keep = self.smoothing ** (self.hop_seconds / 0.008)
+        posterior = np.minimum(power / noise, 1e4)
+        prior = keep * self._clean / noise + (1 - keep) * np.maximum(posterior - 1, 0)
+        return np.maximum(prior, LEAST_PRIOR), posterior
+
+    def remember(self, gains: np.ndarray, power: np.ndarray) -> np.ndarray:
+        """Keep the clean estimate of this frame for the next : its gains (F,)."""
+        self._clean = gains**2 * power
+        return gains
+
+
+class VadAverage:
+    """The average of the frames without speech; whether there is any is decided for a frame as a whole.
+
+    For steady noise: where it rises by several dB at once it is taken for speech from then on.
+    threshold : mean over the bins of log p(X | speech) / p(X | noise), below which a frame is noise
+    Source: J. Sohn, N. S. Kim and W. Sung, "A statistical model-based voice activity detection", IEEE SPL 6(1), 1999;
+    the average as in P. C. Loizou, "Speech enhancement: theory and practice", CRC Press 2007; the first 120 ms count as
+    noise.
+    """
+
+    def __init__(self, hop_seconds: float, threshold: float = 0.15) -> None:
+        self.threshold = threshold
+        self._keep = 0.98 ** (hop_seconds / 0.01)
+        self._start = max(1, round(0.12 / hop_seconds))
+        self._speech = DecisionDirected(hop_seconds)
+        self.reset()
+
+    def reset(self) -> None:
+        self._heard, self._noise = 0, np.zeros(1)
+        self._speech.reset()
+
+    def update(self, power: np.ndarray) -> np.ndarray:
+        power = power + TINY
+        if self._heard < self._start:
+            self._heard += 1
+            self._noise = self._noise + (power - self._noise) / self._heard
+        elif self._likelihood_ratio(power) < self.threshold:
+            self._noise = self._keep * self._noise + (1 - self._keep) * power
+        return self._noise
+
+    def _likelihood_ratio(self, power: np.ndarray) -> float:
+        """Of speech in noise to noise alone: its logarithm, the mean over the bins."""
+        prior, posterior = self._speech.prior(power, self._noise)
+        wiener = prior / (1 + prior)
+        self._speech.remember(wiener, power)
+        return np.mean(posterior * wiener - np.log1p(prior))
+
+
 class MinimumStatistics:
     """The minimum of optimally smoothed power over 1.5 s in 8 stretches, times its bias.
 
@@ -207,7 +276,12 @@ class MinimumStatistics:
         self._clear_stretch(len(lower))
 
 
-ESTIMATORS = {"mmse-spp": MmseSpp, "minimum-statistics": MinimumStatistics, "first-seconds": FirstSeconds}
+ESTIMATORS = {
+    "mmse-spp": MmseSpp,
+    "minimum-statistics": MinimumStatistics,
+    "vad": VadAverage,
+    "first-seconds": FirstSeconds,
+}
 
 
 def estimator(name: str | float, hop_seconds: float) -> NoisePsd:

@@ -36,7 +36,7 @@ def test_a_tracker_follows_a_step_of_6_db_within_three_seconds(name, level):
     assert level_db(psd, level) == pytest.approx(0, abs=1.5)
 
 
-@pytest.mark.parametrize("name", TRACKERS)
+@pytest.mark.parametrize("name", [*TRACKERS, "vad"])
 def test_words_of_20_db_with_pauses_do_not_raise_the_estimate(name):
     rng = np.random.default_rng(8)
     power = white(rng, 1.0, 900)
@@ -45,7 +45,7 @@ def test_words_of_20_db_with_pauses_do_not_raise_the_estimate(name):
     assert level_db(track(name, power)[300:], 1.0) < 3
 
 
-@pytest.mark.parametrize("name", TRACKERS)
+@pytest.mark.parametrize("name", [*TRACKERS, "vad"])
 def test_constants_are_in_seconds_not_in_frames(name):
     """The same noise, its frames four times as often: the same estimate."""
     slow = white(np.random.default_rng(9), 1.0, 500)
@@ -57,6 +57,24 @@ def test_the_first_seconds_are_kept():
     rng = np.random.default_rng(10)
     psd = track("first-seconds", np.concatenate([white(rng, 1.0, 19), white(rng, 50.0, 100)]))
     assert np.array_equal(psd[18], psd[-1]) and level_db(psd[-1], 1.0) == pytest.approx(0, abs=1)
+
+
+def test_frames_with_speech_are_left_out_of_the_average_whole():
+    """Speech in a few bins: the others, in which there is noise only, are not averaged either."""
+    rng = np.random.default_rng(13)
+    one, power = estimator("vad", 0.016), white(rng, 1.0, 200)
+    for quiet in power[:100]:
+        before = one.update(quiet)
+    power[100:, 20:40] += white(rng, 300.0, 100, 20)
+    assert all(np.array_equal(one.update(loud), before) for loud in power[100:])
+
+
+def test_the_average_follows_noise_that_changes_slowly_and_takes_a_step_for_speech():
+    rng = np.random.default_rng(14)
+    slow = np.geomspace(1, 4, 600)[:, None] * white(rng, 1.0, 600)
+    assert level_db(track("vad", slow)[-1], 4.0) == pytest.approx(0, abs=1.5)
+    step = np.concatenate([white(rng, 1.0, 200), white(rng, 10.0, 400)])
+    assert level_db(track("vad", step)[-1], 1.0) == pytest.approx(0, abs=1.5)
 
 
 def test_a_segment_is_its_mean():
@@ -80,7 +98,7 @@ def test_silence_gives_a_finite_positive_estimate(name):
 
 
 def test_unknown_names_and_empty_segments_are_sentences():
-    with pytest.raises(ValueError, match="choose one of mmse-spp, minimum-statistics, first-seconds"):
+    with pytest.raises(ValueError, match="choose one of mmse-spp, minimum-statistics, vad, first-seconds"):
         estimator("magic", 0.016)
     with pytest.raises(ValueError, match="at least one window"):
         NoiseSegment(np.zeros((0, 257)))
