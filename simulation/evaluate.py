@@ -112,7 +112,8 @@ class Recording:
 class Output:
     """What a system makes of a recording. parts : speech and noise alone through what it did, or None
     seconds : of computing, per second of sound · latency_ms : None where nobody knows · of our own: gains : (hops, F)
-    of the network in `profile`, or None · beam : as it was at the end · ears : (n, 2) of both ears, where asked for"""
+    of the network in `profile`, or None · beam : as it was at the end · ears : (n, 2) of both ears, where asked for
+    cached : was it in the cache? None: no cache was asked"""
 
     y: np.ndarray
     parts: tuple[np.ndarray, np.ndarray] | None
@@ -123,6 +124,7 @@ class Output:
     profile: Profile | None = None
     beam: Beam | None = None
     ears: np.ndarray | None = None
+    cached: bool | None = None
 
 
 # ---- systems ----
@@ -138,7 +140,10 @@ def enhance_recording(name: str, recording: Recording, plan: Plan, settings: Set
         return make()
     networks = _networks_key(name, settings.peers, settings.floats)
     heard = cache_key(name, networks, replace(recording, name=""), _both(plan, recording))
-    return _cache(settings.cache).get(heard, make)
+    cache = _cache(settings.cache)
+    hits = cache.statistics.hits
+    output = cache.get(heard, make)
+    return replace(output, cached=cache.statistics.hits > hits)
 
 
 @lru_cache(maxsize=64)
@@ -286,7 +291,7 @@ def _read(path: Path, n: int, delay: int = 0) -> np.ndarray:
 def run_case(plan: Plan, settings: Settings, index: int) -> dict[str, bytes]:
     """Files of case number `index` by name, RESULT among them; what goes wrong is told in it."""
     case = plan.cases[index]
-    result: dict[str, Any] = {"name": case.name, "facts": {}, "error": None, "rows": {}, "reasons": []}
+    result: dict[str, Any] = {"name": case.name, "facts": {}, "error": None, "rows": {}, "reasons": [], "cached": {}}
     files: dict[str, bytes] = {}
     heard: dict[str, np.ndarray] = {}
     try:
@@ -303,6 +308,7 @@ def run_case(plan: Plan, settings: Settings, index: int) -> dict[str, bytes]:
         for name, output in outputs.items():
             result["rows"][name], reasons = _measured(plan, recording, given, output)
             result["reasons"] += [f"{name}: {reason}" for reason in reasons]
+        result["cached"] = {name: output.cached for name, output in outputs.items() if output.cached is not None}
         heard = {} if recording.target is None else {CLEAN: recording.target}
         heard |= {"noisy": recording.noisy}
         heard |= {name: output.y for name, output in outputs.items() if name not in heard}
@@ -337,6 +343,8 @@ def _heard(plan: Plan, case: Case | FileCase, settings: Settings) -> tuple[Recor
 
 def _from_files(case: FileCase) -> tuple[Recording, dict[str, Any], None]:
     mix = read_sound(case.input)
+    if not len(mix):
+        raise ValueError(f"{Path(case.input).name} has zero length")
     array = MicArray.load(case.array)
     if mix.shape[1] != array.mics:
         raise ValueError(
@@ -671,7 +679,7 @@ def _write_results(folder: Path, plan: Plan, content: dict[str, Any]) -> None:
 
 
 def summary_text(content: Mapping[str, Any]) -> str:
-    """Means with intervals, the gate and failed cases, for the terminal."""
+    """Means with intervals, the gate, what was in the cache, and failed cases, for the terminal."""
     found = {(row["system"], row["metric"]): row for row in content["summary"]}
     header = ["system", *(_headed(described) for described in content["metrics"].values())]
     rows = [
@@ -683,6 +691,8 @@ def summary_text(content: Mapping[str, Any]) -> str:
     if content["gate"]:
         lines = [[v["what"], v["bound"], v["measured"], "PASS" if v["passed"] else "FAIL"] for v in content["gate"]]
         parts.append(text_table(("gate", "asked", "measured", ""), lines))
+    if asked := [found for scene in content["scenes"] for found in scene.get("cached", {}).values()]:
+        parts.append(f"cache: {sum(asked)} of {len(asked)} results were there")
     parts += [f"failed: {scene['name']}: {scene['error']}" for scene in failed[:10]]
     return "\n\n".join(parts)
 

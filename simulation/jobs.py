@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -54,7 +55,7 @@ def results(
 def _by_processes(job: Callable[[Any], Any], indices: Sequence[Any], workers: int) -> Iterator[tuple[Any, Any]]:
     with _single_threaded():
         context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(min(workers, len(indices)), context, initializer=_ignore_interrupt)
+        pool = ProcessPoolExecutor(min(workers, len(indices)), context, initializer=_begin_worker)
         try:
             waiting, left = {}, iter(indices)
             for index in islice(left, _AHEAD * workers):
@@ -110,8 +111,15 @@ def collect(job: Callable[[int], Any], count: int, workers: int, label: str) -> 
     return [json.loads(json.dumps(found[index])) for index in range(count)]
 
 
-def _ignore_interrupt() -> None:
+def _begin_worker() -> None:
+    """Ctrl-C is the parent's to answer; a parent that is killed leaves nobody to wait for work for ever."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 @contextmanager

@@ -205,6 +205,8 @@ def _check_systems(systems: Sequence[str], own: Sequence[str]) -> None:
 
 
 def _pairs(inputs: Path, references: Path | None) -> list[tuple[Path, Path | None]]:
+    if missing := [str(path) for path in (inputs, references) if path is not None and not path.exists()]:
+        raise ValueError(f"there is no {' and no '.join(missing)}; name a recording, or a folder of them")
     if not inputs.is_dir():
         return [(inputs, references)]
     found = [path for path in sorted(inputs.iterdir()) if path.suffix.lower() in SUFFIXES]

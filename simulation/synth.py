@@ -20,6 +20,7 @@ import numpy as np
 from scipy.signal import butter, sosfilt, tf2sos
 
 from .._files import atomic_path
+from ..files import writing
 from .room import SAMPLE_RATE
 
 LEVEL_DBFS = -26.0  # of everything made here, RMS
@@ -93,15 +94,13 @@ def write_recordings(folder: Path, talkers: int, seconds: float) -> int:
 
     Names begin with the talker's number or the noise's kind, and a hyphen: what a recipe's `group` finds.
     """
-    import soundfile
-
     sounds = {f"speech/talkers/{number:02d}-0": partial(speech, seconds, number) for number in range(talkers)}
     sounds |= {f"noise/noises/{kind}-{n}": partial(noise, kind, seconds, n) for kind in NOISE_KINDS for n in range(2)}
     for name, make in sounds.items():
         path = folder / f"{name}.flac"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary:
-            soundfile.write(temporary, make(), SAMPLE_RATE, format="FLAC")
+        with atomic_path(path) as temporary, writing(temporary, SAMPLE_RATE, 1, "FLAC") as write:
+            write(make())
     return len(sounds)
 
 

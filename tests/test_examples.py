@@ -1,8 +1,10 @@
 """The examples in Python run and show what they are there to show; the tutorial's commands are commands."""
 
+import json
 import re
 import runpy
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,19 @@ def test_stream_turns_while_it_runs(printed):
 def test_own_mask_lies_between_the_beam_and_the_network(printed):
     pesq = quality(printed("own_mask"))
     assert pesq["beam alone"] < pesq["own mask"] < pesq["assist-m"]
+
+
+def test_pictures_of_a_scene_and_of_a_training(printed, tmp_path, monkeypatch):
+    pillow = pytest.importorskip("PIL.Image")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pictures.py", "run"])
+    records = [{"event": "train", "step": step, "loss": 1 / step} for step in (10, 20)]
+    Path("run").mkdir()
+    Path("run/log.jsonl").write_text("\n".join(map(json.dumps, records)))
+    names = printed("pictures")
+    assert [Path(name).stem for name in names] == ["waveforms", "spectrograms", "spectra", "masks", "curves"]
+    for name in names:
+        assert len(pillow.open(name).convert("RGB").getcolors(1 << 24)) > 100
 
 
 def test_every_example_is_tested_and_in_the_tutorial():

@@ -52,8 +52,13 @@ class Conditions:
             raise ValueError(f"nothing passes between highpass {self.highpass:g} and lowpass {self.lowpass:g} Hz")
         if self.loudness_lufs is not None and self.peak_dbfs is not None:
             raise ValueError("give a loudness or a peak to normalise to, not both")
-        if max(self.loudness_lufs or 0, self.peak_dbfs or 0) > 0:
-            raise ValueError("levels are in LUFS or dBFS, 0 or below")
+        if not all(-90 <= level <= 0 for level in (self.loudness_lufs or 0, self.peak_dbfs or 0)):
+            raise ValueError("levels are in LUFS or dBFS, -90 to 0")
+        if not (0 <= self.clipped <= 1 and 0 <= self.min_seconds < np.inf):
+            raise ValueError(
+                f"clipped is a share of samples, 0 to 1, and min_seconds 0 or more, got {self.clipped:g} and "
+                f"{self.min_seconds:g}"
+            )
 
 
 def examine(path: Path, conditions: Conditions) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from .layouts import recordings
 from .store import Journal, claim, digest, read_sound, write_lines, write_sound
 
 PAIRS, SETTINGS, JOURNAL = "pairs.jsonl", "mix.json", "mixed.jsonl"
+_FOLDERS = ("clean", "noise", "noisy")
 _TRIES = 8  # unfit clips in a row that are replaced
 _SILENT = 1e-4  # RMS, -80 dBFS: a piece below it is no speech and no noise
 
@@ -50,7 +51,7 @@ class Mix:
             raise ValueError(
                 f"pairs last 0.1 to 3600 s and silences 0 to 60, got {self.seconds:g} and {self.silence:g}"
             )
-        if not self.snr_db or max(map(abs, self.snr_db)) > 100:
+        if not self.snr_db or not all(abs(snr) <= 100 for snr in self.snr_db):
             raise ValueError(f"snr_db takes one level or more within ±100 dB, got {self.snr_db}")
         if not -90 <= self.level_dbfs[0] <= self.level_dbfs[1] <= 0:
             raise ValueError(f"level_dbfs is a range, lower end first, within -90 .. 0, got {self.level_dbfs}")
@@ -97,7 +98,7 @@ def mix(
     clips = Clips.below(data)
     claim(out / SETTINGS, {**asdict(settings), "recordings": clips.digest()})
     journal = Journal(out / JOURNAL)
-    missing = [index for index in range(count) if index not in journal.records]
+    missing = [index for index in range(count) if index not in journal.records or not _is_whole(out, index)]
     for index, record in results(partial(_write, data, out, settings), missing, workers, "mix", unit="pair"):
         journal.add(index, record)
     records = [journal.records[index] for index in range(count)]
@@ -110,12 +111,19 @@ def mix(
 _listed = lru_cache(maxsize=1)(Clips.below)  # once per process
 
 
+def _is_whole(out: Path, index: int) -> bool:
+    return all((out / folder / _name(index)).exists() for folder in _FOLDERS)
+
+
+def _name(index: int) -> str:
+    return f"{index:06d}.flac"
+
+
 def _write(data: Path, out: Path, settings: Mix, index: int) -> dict[str, Any]:
     clean, noise, record = pair(_listed(data), settings, index)
-    name = f"{index:06d}.flac"
-    for folder, x in (("clean", clean), ("noise", noise), ("noisy", clean + noise)):
-        write_sound(out / folder / name, x, settings.rate)
-    return {"name": name, **record}
+    for folder, x in zip(_FOLDERS, (clean, noise, clean + noise)):
+        write_sound(out / folder / _name(index), x, settings.rate)
+    return {"name": _name(index), **record}
 
 
 def pair(clips: Clips, settings: Mix, index: int) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:

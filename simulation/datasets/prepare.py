@@ -159,7 +159,7 @@ def _sources(raw: Path, layouts: Mapping[str, str], talker: str | None, resplit:
     sources = [_source(path, layouts.get(path.name), talker, report) for path in folders]
     sources = [source for source in sources if source.items]
     if not sources:
-        raise EdgeEnhanceError(f"no recordings in {raw}; {' '.join(report.notes)}")
+        raise EdgeEnhanceError("; ".join([f"no recordings in {raw}", *report.notes]))
     return [_without_splits(source) for source in sources] if resplit else sources
 
 

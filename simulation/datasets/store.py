@@ -15,7 +15,7 @@ import numpy as np
 from ..._files import atomic_path
 from ...errors import EdgeEnhanceError
 
-_GO_ON = "what is finished stays: make room and run the command again"
+_GO_ON = "what is finished stays: run the command again to go on"
 
 
 def read_sound(
@@ -36,10 +36,21 @@ def read_sound(
             x = file.read(wanted, dtype="float32", always_2d=True)
             rate = file.samplerate
     except (soundfile.SoundFileError, OSError, TypeError) as error:  # TypeError: headerless formats such as .raw
-        raise EdgeEnhanceError(f"corrupt: {str(getattr(error, 'error_string', error)).rstrip('.')}") from error
+        raise EdgeEnhanceError(_reason(Path(path), error)) from error
     if len(x) < wanted:
         raise EdgeEnhanceError(f"corrupt: it ends after {len(x)} of {wanted} samples")
     return x, rate
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """Why libsndfile could not read a file; of what the system refuses it says "system error" only."""
+    try:
+        with path.open("rb") as file:
+            if not file.read(1):
+                return "zero length"
+    except OSError as refused:
+        return f"not readable: {refused.strerror}"
+    return f"corrupt: {str(getattr(error, 'error_string', error)).rstrip('.')}"
 
 
 def write_sound(path: Path, x: np.ndarray, sample_rate: int) -> None:
@@ -59,6 +70,8 @@ def write_bytes(path: Path, content: bytes) -> None:
             temporary.write_bytes(content)
     except OSError as error:
         raise EdgeEnhanceError(f"cannot write {path}: {error.strerror}; {_GO_ON}") from error
+    except EdgeEnhanceError as error:
+        raise EdgeEnhanceError(f"{error}; {_GO_ON}") from error
 
 
 def write_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -10,12 +11,14 @@ from pathlib import Path
 
 from .errors import EdgeEnhanceError
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path` (same suffix); rename it on success, remove it on failure.
 
-    Raises EdgeEnhanceError where the folder cannot be written to.
+    Raises EdgeEnhanceError where the folder cannot be written to, or the disk is full.
     """
     target = Path(path)
     try:
@@ -26,7 +29,12 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise EdgeEnhanceError(sentence) from error
     temporary = Path(name)
     try:
-        yield temporary
+        try:
+            yield temporary
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            raise EdgeEnhanceError(f"cannot write {target}: {error.strerror}; make room") from error
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files; results are ordinary ones
         try:
             os.replace(temporary, target)

@@ -21,12 +21,14 @@ import numpy as np
 from . import machine
 from ._text import markdown
 from .arrays import preset_names
+from .classical import METHODS
 from .enhancer import Enhancer
 from .masknet import find_model, read_model, runtime_name, zoo_names
 from .nativenet import NativeNet
 from .profiles import PROFILES, Profile
 
 SECONDS = 0.4  # of each combination
+WITHOUT_FILE = ("none", *METHODS)
 WARM_UP = 10  # hops that do not count: caches and branches are cold
 
 
@@ -83,7 +85,7 @@ def combinations(
         (array, model, backend)
         for array in arrays or preset_names()
         for model in models
-        for backend in (["native"] if model == "none" else backends)
+        for backend in (["native"] if model in WITHOUT_FILE else backends)
     ]
 
 
@@ -107,7 +109,7 @@ def measure(array: str, model: str, backend: str, seconds: float = SECONDS) -> C
 
 def _model(model: str) -> tuple[int, Profile]:
     """Bytes of a model's file, and its profile."""
-    if model == "none":
+    if model in WITHOUT_FILE:
         return 0, PROFILES["assist"]
     path = find_model(model)
     name = read_model(path)[1]["profile"] if path.suffix == ".tflite" else NativeNet(path).profile

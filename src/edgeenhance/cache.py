@@ -14,6 +14,7 @@ import os
 import pickle
 import threading
 import time
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -50,8 +51,9 @@ class Cache:
 
     ttl : seconds that a result counts, None for ever · folder : keep results there, shared by processes and runs, with
     the package diskcache; None keeps them in memory. The folder's files are unpickled: use one that only you can write.
-    Threads may share one. ValueError for a size or an age that is not above 0, EdgeEnhanceError for a folder that
-    cannot be used.
+    What cannot be written there (a full disk) is returned all the same, with a RuntimeWarning; what is damaged there is
+    made again. Threads may share one. ValueError for a size or an age that is not above 0, EdgeEnhanceError for a
+    folder that cannot be used.
     """
 
     def __init__(
@@ -69,11 +71,11 @@ class Cache:
         The result is the caller's own copy. Two threads that ask for the same key at the same time may both make it.
         """
         with self._lock:
-            content = self._store.read(key)
-            self.statistics.hits += content is not None
-            self.statistics.misses += content is None
-        if content is not None:
-            return pickle.loads(content)
+            found, value = _unpickled(self._store.read(key))
+            self.statistics.hits += found
+            self.statistics.misses += not found
+        if found:
+            return value
         value = make()
         with self._lock:
             self._store.write(key, pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
@@ -83,6 +85,14 @@ class Cache:
     def bytes(self) -> int:
         """Of what is stored."""
         return self._store.bytes()
+
+
+def _unpickled(content: bytes | None) -> tuple[bool, Any]:
+    """Is it a result, and which one?"""
+    try:
+        return content is not None, content and pickle.loads(content)
+    except (pickle.UnpicklingError, EOFError):  # cut off by a crash
+        return False, None
 
 
 class _Memory:
@@ -127,22 +137,30 @@ class _Disk:
             import diskcache
         except ModuleNotFoundError as error:
             raise EdgeEnhanceError("a cache in a folder needs diskcache: pip install 'edgeenhance[files]'") from error
-        self._ttl = ttl
+        self._ttl, self._refusals = ttl, (OSError, sqlite3.Error, diskcache.Timeout)
         try:
             self._cache = diskcache.Cache(
                 os.fspath(folder), size_limit=max_bytes, eviction_policy="least-recently-used", disk_min_file_size=0
             )
-        except (OSError, sqlite3.Error, diskcache.Timeout) as error:
+        except self._refusals as error:
             raise EdgeEnhanceError(f"cannot keep a cache in {folder}: {error}; choose a folder of your own") from error
 
     def read(self, key: str) -> bytes | None:
-        return self._cache.get(key)
+        try:
+            return self._cache.get(key)
+        except self._refusals as error:
+            return self._warn("read", error)
 
     def write(self, key: str, content: bytes) -> None:
         try:
             self._cache.set(key, content, expire=self._ttl)
-        except OSError as error:
-            raise EdgeEnhanceError(f"cannot write to the cache {self._cache.directory}: {error.strerror}") from error
+        except self._refusals as error:
+            self._warn("write to", error)
+
+    def _warn(self, what: str, error: Exception) -> None:
+        reason = getattr(error, "strerror", None) or error
+        sentence = f"cannot {what} the cache {self._cache.directory}: {reason}; going on without"
+        warnings.warn(sentence, RuntimeWarning, stacklevel=2)
 
     def bytes(self) -> int:
         return self._cache.volume()

@@ -133,11 +133,16 @@ def _hop_seconds(profile: Profile) -> float:
     return profile.hop / profile.sample_rate
 
 
+def _estimator(noise: str | float | NoisePsd, hop_seconds: float) -> NoisePsd:
+    return noise if hasattr(noise, "update") else estimator(noise, hop_seconds)
+
+
 class Suppressor(HopStream):
     """One channel in, one out, in blocks of any size, `latency` samples later (one synthesis window: comm 32 ms).
 
     method : a name of METHODS, or a rule such as SpectralSubtraction(over=3)
-    noise : "mmse-spp", "minimum-statistics", "vad", "first-seconds", an object of `noise_psd`, or noise alone (n,)
+    noise : "mmse-spp", "minimum-statistics", "vad", "first-seconds" (0.3), so many seconds at the beginning, an object
+    of `noise_psd`, or noise alone (n,)
     profile : "comm" (32 ms) or "assist" (8 ms)
     ValueError for unknown names. Frames with NaN, Inf or absurd samples are muted; digital silence teaches nothing.
     """
@@ -145,7 +150,7 @@ class Suppressor(HopStream):
     def __init__(
         self,
         method: str | Rule = "log-mmse",
-        noise: str | NoisePsd | np.ndarray = "mmse-spp",
+        noise: str | float | NoisePsd | np.ndarray = "mmse-spp",
         profile: str | Profile = "comm",
     ) -> None:
         self.profile = profile_named(profile)
@@ -153,10 +158,10 @@ class Suppressor(HopStream):
         self.rule, self.noise = _rule(method, hop_seconds), self._noise(noise, hop_seconds)
         self.reset()
 
-    def _noise(self, noise: str | NoisePsd | np.ndarray, hop_seconds: float) -> NoisePsd:
+    def _noise(self, noise: str | float | NoisePsd | np.ndarray, hop_seconds: float) -> NoisePsd:
         if isinstance(noise, np.ndarray):
             return NoiseSegment(_segment_powers(muted(noise), self.profile))
-        return estimator(noise, hop_seconds) if isinstance(noise, str) else noise
+        return _estimator(noise, hop_seconds)
 
     @property
     def latency(self) -> int:
@@ -206,16 +211,19 @@ def suppress(x: np.ndarray, sample_rate: int, method: str | Rule = "log-mmse", *
 class ClassicalMask:
     """A suppressor in the place of a mask network: gains per band from the powers of the beam's bands.
 
-    method, noise : names as for `Suppressor` · profile : name or Profile; `centers` are 64 bands of it
+    method : a name of METHODS · profile : name or Profile; `centers` are 64 bands of it
+    noise : as for `Suppressor`, but no samples: powers are known only beside each other (`Enhancer` takes samples)
     The kernel gives features above a level that follows the sound; `step` follows the level, too, and takes it off.
     """
 
-    def __init__(self, method: str, profile: str | Profile = "assist", noise: str = "mmse-spp") -> None:
+    def __init__(
+        self, method: str, profile: str | Profile = "assist", noise: str | float | NoisePsd = "mmse-spp"
+    ) -> None:
         chosen = profile_named(profile)
         hop_seconds = _hop_seconds(chosen)
         self.name, self.profile = method, chosen.name
         self.centers = band_centers(BANDS, chosen)
-        self._rule, self._noise = _rule(method, hop_seconds), estimator(noise, hop_seconds)
+        self._rule, self._noise = _rule(method, hop_seconds), _estimator(noise, hop_seconds)
         rates = [1 - np.exp(-hop_seconds / seconds) for seconds in (RISE_SECONDS, FALL_SECONDS)]
         self._rise, self._fall = (rate / (1 - rate) for rate in rates)
         self.reset()

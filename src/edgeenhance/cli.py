@@ -32,6 +32,7 @@ from .beamform import BEAMFORMERS, beamformer, directivity_index
 from .classical import METHODS
 from .errors import EdgeEnhanceError
 from .kernel import lib
+from .noise_psd import ESTIMATORS
 from .profiles import PROFILES
 from .streams import FORMATS, pipe
 
@@ -120,6 +121,7 @@ def _add_enhance(commands: Any) -> None:
     p.add_argument("--array", metavar="NAME|FILE.toml", help="where the recording is from; default for 1 channel: mono")
     _add_settings(p)
     p.add_argument("--backend", default="native", metavar="NAME", help="what runs the model: native (default), litert")
+    _add_noise(p, "NAME|SECONDS|FILE", ", or a recording of noise alone")
     p.add_argument("--look", type=float, default=0.0, metavar="DEG", help="talker's direction; 0 front, 90 left")
     p.add_argument("--channels", type=_channels, metavar="1,3,2,4", help="the input's channels in the array's order")
     p.add_argument("--cache", metavar="DIR", help="with a folder: keep results there and do not compute them again")
@@ -130,6 +132,23 @@ def _add_enhance(commands: Any) -> None:
         "--channels-in", type=_positive, metavar="N", help="of the input (default: the array's microphones)"
     )
     p.set_defaults(run=_enhance)
+
+
+def _add_noise(p: argparse.ArgumentParser, metavar: str, more: str = "") -> None:
+    names = ", ".join(ESTIMATORS)
+    p.add_argument(
+        "--noise", type=_noise, metavar=metavar,
+        help=f"of classical models: {names}, or so many seconds at the beginning{more} (default: mmse-spp)",
+    )  # fmt: skip
+
+
+def _noise(text: str) -> str | float | Path:
+    if text in ESTIMATORS:
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        return Path(text)
 
 
 def _add_settings(p: argparse.ArgumentParser, ceiling: str = "no limiter") -> None:
@@ -143,7 +162,7 @@ def _add_settings(p: argparse.ArgumentParser, ceiling: str = "no limiter") -> No
 
 
 def _enhance(args: argparse.Namespace) -> int:
-    names = ("profile", "beamformer", "model", "backend", "look", "strength", "ears", "cues", "ceiling")
+    names = ("profile", "beamformer", "model", "backend", "noise", "look", "strength", "ears", "cues", "ceiling")
     settings = {name: getattr(args, name) for name in names}
     if "-" in (args.input, args.output):
         _enhance_pipe(args, settings)
@@ -190,7 +209,12 @@ def _enhance_pipe(args: argparse.Namespace, settings: dict[str, Any]) -> None:
         raise ValueError("raw PCM goes from standard input to standard output: give - for both (docs/streams.md)")
     if os.isatty(source) or os.isatty(sink):
         raise ValueError("raw PCM needs a pipe or a file on both sides, not a terminal (docs/streams.md)")
-    enhancer = Enhancer(args.array or "mono", sample_rate=args.rate or 16000, **settings)
+    array, rate = MicArray.load(args.array or "mono"), args.rate or 16000
+    if isinstance(args.noise, Path):
+        from .files import noise_alone
+
+        settings["noise"] = noise_alone(args.noise, array, args.channels, rate)
+    enhancer = Enhancer(array, sample_rate=rate, **settings)
     pipe(
         source, sink, enhancer,
         format=args.format or "float32", channels=args.channels, channels_in=args.channels_in,
@@ -218,6 +242,7 @@ def _add_live(commands: Any) -> None:
     p.add_argument("--out", dest="output", metavar="DEV", help="default: the input's device")
     p.add_argument("--array", default="mono", metavar="NAME|FILE.toml", help="what the microphones are (default: mono)")
     _add_settings(p, ceiling="-6")
+    _add_noise(p, "NAME|SECONDS")
     p.add_argument("--look", type=float, default=0.0, metavar="DEG", help="talker's direction; 0 front, 90 left")
     p.add_argument("--channels", type=_channels, metavar="1-4|1,3,2,4", help="card inputs in the array's order")
     p.add_argument("--block", type=_positive, metavar="N", help="frames per callback (default: a hop)")
@@ -240,9 +265,12 @@ def _live(args: argparse.Namespace) -> None:
     from .live import LiveEnhancer
     from .screen import show, summary
 
+    if isinstance(args.noise, Path):
+        raise ValueError(f"live takes --noise {', '.join(ESTIMATORS)} or a number of seconds, got {args.noise}")
+
     names = (
-        "input", "output", "profile", "beamformer", "model", "strength", "ears", "cues", "look", "channels", "block",
-        "ceiling", "agc", "soft_start", "record", "stats",
+        "input", "output", "profile", "beamformer", "model", "noise", "strength", "ears", "cues", "look", "channels",
+        "block", "ceiling", "agc", "soft_start", "record", "stats",
     )  # fmt: skip
     settings = {name: getattr(args, name) for name in names}
     with LiveEnhancer(args.array, sample_rate=args.rate, **settings) as live:
@@ -669,6 +697,8 @@ def _data_mix(args: argparse.Namespace) -> None:
     from .simulation.datasets.mix import Mix, mix
 
     settings = Mix(args.seconds, tuple(args.snr), tuple(args.level), args.silence, args.rate, args.seed)
+    if args.hours is not None and not 0 < args.hours <= 10000:
+        raise ValueError(f"--hours takes a number above 0, up to 10000, got {args.hours:g}")
     count = args.count or max(1, round(3600 * args.hours / args.seconds))
     start = time.perf_counter()
     pairs, unfit, new = mix(Path(args.data), Path(args.output), settings, count, args.workers)

@@ -23,6 +23,7 @@ from .errors import EdgeEnhanceError
 from .kernel import check, lib
 from .masknet import MaskNet
 from .nativenet import NativeNet
+from .noise_psd import LearnedNoise, NoisePsd
 from .profiles import Profile
 from .profiles import profile as profile_named
 from .resample import Ends, ratio
@@ -61,7 +62,11 @@ class Enhancer:
     array : preset name, TOML path or MicArray · profile : "assist" (8 ms) or "comm" (32 ms)
     beamformer : "mvdr", "superdirective", "delay-and-sum", "none" (reference microphone), or an object such as Mvdr()
     model : a zoo name, a .tflite or .eebin path, a MaskNet or NativeNet, "none" (the beam alone) or "default" (the
-    profile's own) · backend : "native" (the C engine) or "litert" (a TFLite runtime, the extra `litert`) runs it
+    profile's own); "wiener" and other METHODS of `classical` do without a network · backend : "native" (the C engine)
+    or "litert" (a TFLite runtime, the extra `litert`) runs the network
+    noise : where these get the noise from: "mmse-spp" (the default), "minimum-statistics", "vad", "first-seconds"
+    (0.3), so many seconds at the beginning, or samples (n, mics) of noise alone, as `process` takes them, which are
+    heard before the stream and after each `reset`
     look : degrees, 0 = front, anticlockwise · strength : 0 (delayed input) .. 1 · ears : "left", "right" or "both"
     cues : 0 .. 1, share of the unprocessed ear under the gains, so that the noise keeps its place
     bypass : True: the delayed reference microphone of each ear comes out as it came in, to compare with
@@ -84,6 +89,7 @@ class Enhancer:
         beamformer: str | Beamformer = "mvdr",
         model: str | Mask | None = "default",
         backend: str = "native",
+        noise: str | float | np.ndarray | None = None,
         look: float = 0.0,
         strength: float = 1.0,
         ears: str = "left",
@@ -101,11 +107,23 @@ class Enhancer:
         self._step = _step(self.profile, sample_rate)
         self.block = _block(block, self._step, self.profile, sample_rate)
         self._beamformer = _beamformer(beamformer, self.array)
-        self._mask = _load_mask(model, self.profile, backend)
+        self._noise = self._whole_hops(noise) if isinstance(noise, np.ndarray) else None
+        self._learned = None if self._noise is None else LearnedNoise()
+        self._mask = _load_mask(model, self.profile, backend, self._learned or noise)
         self._look, self._strength, self._cues = _degrees(look), _unit("strength", strength), _unit("cues", cues)
         self._bypass, self.ceiling = _flag("bypass", bypass), _ceiling(ceiling)
         self._chain, self._dead, self._bad = self._start(), 0, 0
         self._ends = self._resamplers()
+        self._learn()
+
+    def _whole_hops(self, noise: np.ndarray) -> np.ndarray:
+        return self._samples(noise[: len(noise) - len(noise) % self._step])
+
+    def _learn(self) -> None:
+        """Hear the noise alone, if it was given."""
+        if self._learned:
+            self.process(self._noise)
+            self._learned.end()
 
     def _start(self) -> Chain:
         centers = self._mask.centers if self._mask else band_centers(DEFAULT_BANDS, self.profile)
@@ -192,13 +210,14 @@ class Enhancer:
         return tuple(mic for mic in range(self.array.mics) if dead >> mic & 1)
 
     def reset(self) -> None:
-        """Forget the signal: as new. look, strength, cues and bypass stay."""
+        """Forget the signal: as new. look, strength, cues, bypass and noise stay."""
         check(lib.ee_enhancer_reset(self._chain.state))
         self._dead = self._bad = 0
         if self._ends:
             self._ends.reset()
         if self._mask:
             self._mask.reset()
+        self._learn()
 
     @property
     def latency(self) -> int:
@@ -290,13 +309,17 @@ def enhance(x: np.ndarray, sample_rate: int, array: str | MicArray = "mono", **s
     """Enhance a whole recording: delay compensated, same length, same sample rate.
 
     x : (n, mics), or (n,) with one microphone; floats, full scale ±1 · sample_rate : Hz; others than the profile's are
-    resampled there and back (needs the extra `files`) · settings : as for `Enhancer`, but `block` and `sample_rate`
+    resampled there and back (needs the extra `files`) · settings : as for `Enhancer`, but `block` and `sample_rate`;
+    samples of noise alone are at the recording's rate
     Returns (n,) float32, or (n, 2) with ears="both". Warns where the channels contradict the array.
     """
     for name in {"block", "sample_rate"} & settings.keys():
         raise TypeError(f"enhance() takes no {name}= setting; it works on the whole recording")
     from .wiring import doubts
 
+    if isinstance(noise := settings.get("noise"), np.ndarray):
+        rate = profile_named(settings.get("profile", "assist")).sample_rate
+        settings["noise"] = resample(noise, sample_rate, rate)
     enhancer = Enhancer(array, **settings)
     rate = enhancer.profile.sample_rate
     samples = resample(enhancer._samples(x), sample_rate, rate)
@@ -367,14 +390,20 @@ def _beamformer(name: str | Beamformer, array: MicArray) -> Beamformer:
     return beamformer("none") if array.mics == 1 else chosen
 
 
-def _load_mask(model: str | Mask | None, chosen: Profile, backend: str) -> Mask | None:
+def _load_mask(
+    model: str | Mask | None, chosen: Profile, backend: str, noise: str | float | NoisePsd | None
+) -> Mask | None:
     if backend not in BACKENDS:
         raise ValueError(f"got backend={backend!r}; choose one of {', '.join(BACKENDS)}")
     if isinstance(model, str) and model == "default":
         model = DEFAULT_MODELS.get(chosen.name, FALLBACK)
+    if isinstance(model, str) and model in METHODS:
+        return ClassicalMask(model, chosen, "mmse-spp" if noise is None else noise)
+    if noise is not None:
+        raise ValueError(f"noise is what {', '.join(METHODS)} subtract; other models find it themselves: leave it out")
     if model is None or (isinstance(model, str) and model == "none"):
         return None
-    mask = _mask(model, chosen, backend)
+    mask = model if hasattr(model, "step") else BACKENDS[backend](model)
     if mask.profile != chosen.name:
         raise EdgeEnhanceError(
             f"the model was trained for profile {mask.profile!r}, not {chosen.name!r}; "
@@ -382,12 +411,6 @@ def _load_mask(model: str | Mask | None, chosen: Profile, backend: str) -> Mask 
         )
     mask.reset()  # it may have served another stream
     return mask
-
-
-def _mask(model: str | Mask, chosen: Profile, backend: str) -> Mask:
-    if hasattr(model, "step"):
-        return model
-    return ClassicalMask(model, chosen) if model in METHODS else BACKENDS[backend](model)
 
 
 def _degrees(value: float) -> float:

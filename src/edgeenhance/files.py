@@ -1,6 +1,7 @@
 """Sound files in, sound files out, in blocks: memory does not grow with the length of the file.
 
     enhance_file            a recording of an array -> a file of the same length and sample rate, delay compensated
+    noise_alone             a recording of noise as `Enhancer(noise=...)` takes it
     Reader, writing         streaming access to any format libsndfile knows
     resampled               a stream of blocks at another sample rate, without delay
 
@@ -25,8 +26,9 @@ from . import wiring
 from ._files import atomic_path
 from .arrays import MicArray
 from .channels import array_of, picked_channels
-from .enhancer import Enhancer, clipped
+from .enhancer import Enhancer, clipped, resample
 from .errors import EdgeEnhanceError
+from .profiles import profile as profile_named
 from .streams import undelayed
 
 FORMATS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".w64": "W64", ".rf64": "RF64", ".aiff": "AIFF"}
@@ -42,6 +44,7 @@ def enhance_file(
     *,
     array: str | os.PathLike[str] | MicArray | None = None,
     channels: Sequence[int] | None = None,
+    noise: str | float | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
     **settings: Any,
 ) -> None:
@@ -50,6 +53,7 @@ def enhance_file(
     input : sound file of (n, channels) · output : .wav, .flac, ...; written whole or not at all. It keeps the input's
     sample type where its format can hold it. One channel per ear.
     array : as for `Enhancer`; default "mono" for one channel · channels : 1-based file channels in the array's order
+    noise : as for `Enhancer`, or the Path of a recording of noise alone, with the same channels
     progress : called with (frames done, frames in all) after every second of sound
     settings : of `Enhancer` (profile, beamformer, model, look, strength, ears, cues, ceiling)
     Warns (`RecordingWarning`) where the recording contradicts the array or holds bad samples.
@@ -59,13 +63,26 @@ def enhance_file(
     with atomic_path(output) as temporary, Reader(input) as reader:
         picked = picked_channels(channels, reader.channels, reader.path)
         array = array_of(array, picked, reader.channels, reader.path)
-        enhancer = Enhancer(array, **settings)
+        if isinstance(noise, Path):
+            noise = noise_alone(noise, array, channels, profile_named(settings.get("profile", "assist")).sample_rate)
+        enhancer = Enhancer(array, noise=noise, **settings)
         for doubt in wiring.doubts(reader.peek(wiring.PROBE_SECONDS)[:, picked], reader.sample_rate, array, picked + 1):
             warnings.warn(f"{reader.path}: {doubt}", RecordingWarning, stacklevel=2)
         with writing(temporary, reader.sample_rate, len(enhancer.ears), format, reader.subtype) as write:
             for block in _pipeline(reader, picked, enhancer, progress):
                 write(block)
         _report_bad_frames(reader, enhancer)
+
+
+def noise_alone(
+    path: str | os.PathLike[str], array: MicArray, channels: Sequence[int] | None, sample_rate: int
+) -> np.ndarray:
+    """A whole recording of noise : (n, mics) at `sample_rate`. channels : as for `enhance_file`"""
+    with Reader(path) as reader:
+        picked = picked_channels(channels, reader.channels, reader.path)
+        array_of(array, picked, reader.channels, reader.path)
+        blocks = [np.zeros((0, len(picked)), np.float32), *(x[:, picked] for x in reader)]
+        return resample(np.concatenate(blocks), reader.sample_rate, sample_rate)
 
 
 class Reader:

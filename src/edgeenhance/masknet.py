@@ -277,8 +277,16 @@ def zoo_path(name: str) -> Path:
 
 
 def find_model(model: str | os.PathLike[str]) -> Path:
-    """A zoo name or a path, as a path: what ends in .tflite or .eebin, has a folder or exists is a path."""
+    """A zoo name or a path, as a path: what ends in .tflite or .eebin, has a folder or exists is a path.
+
+    EdgeEnhanceError for networks of one microphone (.onnx, .pt), which run elsewhere.
+    """
     path = Path(model)
+    if path.suffix in (".onnx", ".pt"):
+        raise EdgeEnhanceError(
+            f"{path} is no model of the chain: edgeenhance quantize makes one of a checkpoint; edgeenhance evaluate, "
+            "OnnxEnhancer and models.networks.load take the file as it is (docs/networks-textbook.md)"
+        )
     if path.suffix in (".tflite", ".eebin") or len(path.parts) > 1 or path.is_file():
         return path
     return zoo_path(str(model))

@@ -1,6 +1,7 @@
 """Noise power spectral densities: what the classical suppressors (`classical`) subtract.
 
     NoiseSegment        known: the mean of a noise-only recording
+    LearnedNoise        the same, of frames that it hears before the stream
     FirstSeconds        assumed: the mean of the first part, before anybody talks
     MinimumStatistics   tracked: the least smoothed power of the last 1.5 s, its bias taken off (Martin 2001)
     MmseSpp             tracked: by the probability that speech is absent (Gerkmann & Hendriks 2012)
@@ -20,6 +21,7 @@ import numpy as np
 PAPER_HOP = 0.016  # seconds between frames, for which the papers give their smoothing constants
 TINY = 1e-20  # power below which nothing is divided by
 LEAST_PRIOR = 10**-2.5  # a-priori SNR of -25 dB: below it musical noise begins (Cappé 1994)
+_NOTHING = "got no frame of noise; pass a segment of at least one window (32 ms)"
 
 
 class NoisePsd(Protocol):
@@ -35,7 +37,7 @@ class NoiseSegment:
 
     def __init__(self, powers: np.ndarray) -> None:
         if powers.ndim != 2 or not len(powers):
-            raise ValueError("got no frame of noise; pass a segment of at least one window (32 ms)")
+            raise ValueError(_NOTHING)
         self.psd = powers.mean(axis=0) + TINY
 
     def reset(self) -> None:
@@ -45,21 +47,41 @@ class NoiseSegment:
         return self.psd
 
 
-class FirstSeconds:
-    """The mean of the first `seconds`, kept from then on."""
+class LearnedNoise:
+    """The mean of all that is heard until `end`, kept from then on; `end` raises ValueError where that is nothing."""
 
-    def __init__(self, hop_seconds: float, seconds: float = 0.3) -> None:
-        self.frames = max(1, round(seconds / hop_seconds))
+    def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        self._heard, self._psd = 0, np.zeros(1)
+        self._heard, self._psd, self._learning = 0, np.zeros(1), True
+
+    def end(self) -> None:
+        if not self._heard:
+            raise ValueError(_NOTHING)
+        self._learning = False
 
     def update(self, power: np.ndarray) -> np.ndarray:
-        if self._heard < self.frames:
+        if self._learning:
             self._heard += 1
             self._psd = self._psd + (power - self._psd) / self._heard
         return self._psd + TINY
+
+
+class FirstSeconds(LearnedNoise):
+    """The mean of the first `seconds`, above 0, kept from then on."""
+
+    def __init__(self, hop_seconds: float, seconds: float = 0.3) -> None:
+        if not 0 < seconds < np.inf:
+            raise ValueError(f"got {seconds!r} seconds of noise to begin with; pass a number above 0")
+        self.frames = max(1, round(seconds / hop_seconds))
+        super().__init__()
+
+    def update(self, power: np.ndarray) -> np.ndarray:
+        psd = super().update(power)
+        if self._heard == self.frames:
+            self.end()
+        return psd
 
 
 class MmseSpp:
@@ -262,8 +284,12 @@ ESTIMATORS = {
 }
 
 
-def estimator(name: str, hop_seconds: float) -> NoisePsd:
-    """The estimator of that name; ValueError lists the names there are."""
+def estimator(name: str | float, hop_seconds: float) -> NoisePsd:
+    """The estimator of that name, or `FirstSeconds` of so many seconds; ValueError lists the names there are."""
+    if isinstance(name, (int, float)):
+        return FirstSeconds(hop_seconds, name)
     if name not in ESTIMATORS:
-        raise ValueError(f"unknown noise estimator {name!r}; choose one of {', '.join(ESTIMATORS)}, or pass a segment")
+        raise ValueError(
+            f"unknown noise estimator {name!r}; choose one of {', '.join(ESTIMATORS)}, or pass seconds or a segment"
+        )
     return ESTIMATORS[name](hop_seconds)

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from .cells import KINDS, Cell, CellStream
+from .cells import KINDS, Cell, CellStream, muted
 from .errors import EdgeEnhanceError
 from .profiles import profile as profile_named
+from .resample import Ends
 
 FORMAT = 1
 METADATA = "edgeenhance"
@@ -27,14 +28,20 @@ class OnnxEnhancer(CellStream):
     """One channel in, one out, in blocks of any size, `latency` samples later.
 
     path : of `edgeenhance onnx` · provider : "cpu" or "cuda" (onnxruntime-gpu) · threads : of a step
-    metadata : dict · sample_rate : Hz
-    EdgeEnhanceError where the file is missing, damaged or another one's, or ONNX Runtime or the provider is not there.
+    sample_rate : of the stream, Hz; others than the network's, 16000, go through a `Resampler` on the way in and out:
+    2 ms more, flat to 7 kHz · metadata : dict
+    EdgeEnhanceError where the file is missing, damaged or another one's, or ONNX Runtime or the provider is not there;
+    ValueError for a rate that cannot be resampled.
     """
 
-    def __init__(self, path: str | os.PathLike[str], provider: str = "cpu", threads: int = 1) -> None:
+    _ends: Ends | None = None
+
+    def __init__(
+        self, path: str | os.PathLike[str], provider: str = "cpu", threads: int = 1, sample_rate: int = 16000
+    ) -> None:
         session = _session(Path(path), provider, threads)
         self.metadata, cell = _described(session, path)
-        self.sample_rate = cell.profile.sample_rate
+        self.sample_rate, inner = sample_rate, cell.profile.sample_rate
         inputs = session.get_inputs()
         names = [entry.name for entry in inputs]
 
@@ -43,6 +50,26 @@ class OnnxEnhancer(CellStream):
             return out, following
 
         super().__init__(cell, run, [np.zeros(entry.shape, np.float32) for entry in inputs[1:]])
+        if sample_rate != inner:
+            self._ends = Ends(sample_rate, inner, 1, 1, super().latency)
+
+    @property
+    def latency(self) -> int:
+        """Samples: output sample t + latency belongs to input sample t."""
+        return self._ends.latency if self._ends else super().latency
+
+    def reset(self) -> None:
+        """Forget the signal."""
+        super().reset()
+        if self._ends:
+            self._ends.reset()
+
+    def process(self, x: np.ndarray) -> np.ndarray:
+        """x : (n,) floats, full scale ±1, n >= 0 -> (n,) float32."""
+        return self._ends.process(muted(x)[:, None], self._inside)[:, 0] if self._ends else super().process(x)
+
+    def _inside(self, x: np.ndarray) -> np.ndarray:
+        return super().process(x[:, 0])[:, None]
 
 
 def _session(path: Path, provider: str, threads: int) -> Any:

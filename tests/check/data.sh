@@ -9,7 +9,7 @@ $ee data synthesize "$out/data/raw/made" --talkers 12 --seconds 4
 : >"$out/data/raw/made/speech/empty.wav"
 prepare="$ee data prepare $out/data --talker (\\w+)-\\d --trim --loudness -26 --highpass 60 --features mel"
 $prepare --workers 2 | tee "$out/report.txt"
-grep -q 'refused: made/speech/empty.wav: corrupt' "$out/report.txt"
+grep -q 'refused: made/speech/empty.wav: zero length' "$out/report.txt"
 find "$out/data/processed" -name '*.flac' -exec sha256sum {} + | sort >"$out/first"
 $prepare >/dev/null
 find "$out/data/processed" -name '*.flac' -exec sha256sum {} + | sort | cmp - "$out/first"

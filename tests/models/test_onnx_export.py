@@ -10,6 +10,7 @@ pytest.importorskip("onnxscript", reason="the extra `onnx` is not installed")
 
 import onnx
 
+from edgeenhance.enhancer import resample
 from edgeenhance.errors import EdgeEnhanceError
 from edgeenhance.models import onnx_export
 from edgeenhance.models.network import make_network
@@ -46,6 +47,23 @@ def test_the_file_is_the_network_in_blocks_of_any_size(pair, rng):
     np.testing.assert_allclose(whole, network.enhance(x), atol=1e-4 * np.abs(wanted).max())
 
 
+@pytest.mark.parametrize("rate", [48000, 44100, 8000])
+def test_a_stream_at_another_rate_is_the_network_between_resamplers(pair, rng, rate):
+    network, path = pair
+    hertz, n = 440, rate // 2
+    x = (0.1 * np.sin(2 * np.pi * hertz * np.arange(n) / rate) + 0.01 * rng.standard_normal(n)).astype(np.float32)
+    enhancer = OnnxEnhancer(path, sample_rate=rate)
+    whole = enhancer.enhance(x)
+    enhancer.reset()
+    parts = [enhancer.process(block) for block in np.array_split(x, 37)]
+    end = enhancer.process(np.zeros(enhancer.latency, np.float32))
+    np.testing.assert_array_equal(np.concatenate([*parts, end])[enhancer.latency :], whole)
+    at_16k = network.enhance(resample(x, rate, 16000))
+    wanted, inner = resample(at_16k, 16000, rate)[:n], slice(n // 10, -n // 10)
+    errors = [np.mean((np.roll(whole, shift) - wanted)[inner] ** 2) for shift in (-1, 0, 1)]
+    assert np.argmin(errors) == 1 and errors[1] < 0.015 * np.mean(wanted[inner] ** 2)  # in time, -18 dB
+
+
 def test_the_file_says_what_it_is_and_nothing_of_who_made_it(pair):
     network, path = pair
     enhancer = OnnxEnhancer(path)
@@ -77,6 +95,8 @@ def test_foreign_and_damaged_files_and_unknown_providers_are_sentences(pair, tmp
         OnnxEnhancer(tmp_path / "missing.onnx")
     with pytest.raises(ValueError, match="cpu, cuda"):
         OnnxEnhancer(path, provider="tpu")
+    with pytest.raises(ValueError, match="4000 to 768000"):
+        OnnxEnhancer(path, sample_rate=123)
     (tmp_path / "damaged.onnx").write_bytes(path.read_bytes()[:2000])
     with pytest.raises(EdgeEnhanceError, match="cannot load"):
         OnnxEnhancer(tmp_path / "damaged.onnx")

@@ -64,14 +64,16 @@ def test_without_a_runtime_there_is_one_backend(monkeypatch):
     assert bench.combinations(["a"], ["b"], ["c"]) == [("c", "a", "b")]
 
 
-@pytest.mark.parametrize("model, hop_ms", [("none", 4), ("assist-s", 4), ("assist-s:int8", 4), ("comm-m", 16)])
+@pytest.mark.parametrize(
+    "model, hop_ms", [("none", 4), ("wiener", 4), ("assist-s", 4), ("assist-s:int8", 4), ("comm-m", 16)]
+)
 def test_a_cost_is_consistent(model, hop_ms):
     cost = bench.measure("linear-4", model, "native", QUICK)
     assert (cost.array, cost.mics, cost.model, cost.backend, cost.hop_ms) == ("linear-4", 4, model, "native", hop_ms)
     assert cost.hops >= 1 and 0 < cost.p50_us <= cost.p95_us <= cost.max_us
     assert 1e-6 < cost.real_time_factor <= cost.max_us / (1000 * hop_ms)
     assert cost.core > 0
-    assert cost.model_kb == (0 if model == "none" else zoo_path(model).stat().st_size / 1000)
+    assert cost.model_kb == (0 if model in ("none", "wiener") else zoo_path(model).stat().st_size / 1000)
 
 
 def test_each_timed_hop_is_one_block(monkeypatch):

@@ -1,5 +1,6 @@
 """The cache: the same question is answered without computing, others are not; room, age, copies, folders."""
 
+import errno
 import subprocess
 import sys
 
@@ -114,6 +115,30 @@ def test_a_folder_that_cannot_be_one_is_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(EdgeEnhanceError, match="cannot keep a cache in .*file"):
         Cache(folder=tmp_path / "file")
+
+
+@pytest.mark.parametrize("way", ["get", "set"])
+def test_a_folder_that_fails_is_a_warning_and_the_result_is_there(tmp_path, monkeypatch, way):
+    diskcache = pytest.importorskip("diskcache")
+    cache = Cache(folder=tmp_path)
+
+    def refuse(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(diskcache.Cache, way, refuse)
+    with pytest.warns(RuntimeWarning, match="the cache .*: No space left on device; going on without"):
+        np.testing.assert_array_equal(cache.get("a", Maker()), X)
+
+
+def test_what_is_damaged_in_a_folder_is_made_again(tmp_path):
+    pytest.importorskip("diskcache")
+    Cache(folder=tmp_path).get("a", Maker())
+    (stored,) = tmp_path.rglob("*.val")
+    stored.write_bytes(stored.read_bytes()[:100])
+    for calls in (1, 0):
+        make = Maker()
+        np.testing.assert_array_equal(Cache(folder=tmp_path).get("a", make), X)
+        assert make.calls == calls
 
 
 @pytest.mark.parametrize("settings", [{"max_bytes": 0}, {"ttl": 0}, {"ttl": -1.0}])

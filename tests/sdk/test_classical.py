@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeenhance import EdgeEnhanceError, Enhancer, classical
+from edgeenhance import EdgeEnhanceError, Enhancer, MicArray, classical, enhance
 from edgeenhance.bands import Features
 from edgeenhance.classical import METHODS, ClassicalMask, Suppressor, suppress
-from edgeenhance.noise_psd import ESTIMATORS
+from edgeenhance.noise_psd import ESTIMATORS, LearnedNoise
 from edgeenhance.profiles import Profile
 
 
@@ -144,6 +144,49 @@ def test_a_method_runs_where_a_network_does(method, array, beamformer, noisy):
     assert enhancer.process(quiet)[32000:].std() < 0.5 * quiet[32000:].std()
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("array", ["mono", "bte-1x2"])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # noise of every microphone's own
+def test_with_a_segment_of_noise_a_tone_from_the_beginning_is_no_noise(method, array):
+    rng, mics = np.random.default_rng(2), MicArray.load(array).mics
+    noise = 0.03 * rng.standard_normal((3 * 16000, mics)).astype(np.float32)
+    tone = 0.2 * np.sin(2 * np.pi * 700 * np.arange(2 * 16000) / 16000)
+    x = tone[:, None] + noise[16000:]
+    blind, told = (
+        enhance(x, 16000, array, beamformer="delay-and-sum", model=method, noise=given)
+        for given in ("mmse-spp", noise[:16000])
+    )
+    assert si_sdr(tone, told) > max(si_sdr(tone, blind), si_sdr(tone, x[:, 0])) + 3
+
+
+def test_a_segment_is_heard_before_the_stream_and_again_after_a_reset(noisy):
+    x, segment = (noisy[0] + noisy[1]).astype(np.float32), noisy[1][:5001].astype(np.float32)
+    enhancer = Enhancer("mono", model="wiener", noise=segment)
+    before = Enhancer("mono", model=ClassicalMask("wiener", noise=(learned := LearnedNoise())))
+    before.process(segment[: 5001 // 64 * 64])  # whole hops
+    learned.end()
+    first = enhancer.process(x)
+    assert np.array_equal(first, before.process(x))
+    enhancer.reset()
+    assert np.array_equal(first, enhancer.process(x))
+    aligned = Enhancer("mono", model="wiener", noise=segment, block=64).process(x[:6400])
+    np.testing.assert_array_equal(aligned[: -64 * 2], first[64 : 6400 - 64])
+
+
+def test_a_segment_of_a_recording_has_its_rate(noisy):
+    x, segment = (np.repeat(part, 3)[:60000].astype(np.float32) for part in (noisy[0] + noisy[1], noisy[1]))
+    y = enhance(x, 48000, model="log-mmse", noise=segment)
+    stream = Enhancer("mono", sample_rate=48000, model="log-mmse", noise=segment)
+    z = stream.process(np.concatenate([x, np.zeros(stream.latency, np.float32)]))[stream.latency :]
+    assert si_sdr(y, z) > 10
+
+
+def test_the_beginning_may_be_the_noise_for_so_long(noisy):
+    x = (noisy[0] + noisy[1]).astype(np.float32)
+    short, usual, long = (enhance(x, 16000, model="wiener", noise=seconds) for seconds in (0.1, "first-seconds", 0.3))
+    assert np.array_equal(usual, long) and not np.array_equal(usual, short)
+
+
 def test_a_profile_of_ones_own_has_no_network_and_falls_back():
     enhancer = Enhancer("mono", profile=Profile("mine", 16000, 256, 64))
     assert "model='log-mmse'" in repr(enhancer)
@@ -166,6 +209,18 @@ def test_unknown_names_are_sentences():
 def test_wrong_samples_are_a_sentence(x):
     with pytest.raises(ValueError, match=r"pass floats \(n,\) of full scale"):
         suppress(x, 16000)
+
+
+@pytest.mark.parametrize("model", ["assist-s", "none", ClassicalMask("wiener")])
+def test_noise_is_given_to_a_method_by_its_name(model):
+    with pytest.raises(ValueError, match="noise is what spectral-subtraction, wiener, .* subtract"):
+        Enhancer("mono", model=model, noise="first-seconds")
+
+
+@pytest.mark.parametrize("noise", [np.zeros(0, np.float32), np.zeros(16000, np.float32), 0, -1.0, np.inf])
+def test_no_noise_at_all_is_a_sentence(noise):
+    with pytest.raises(ValueError, match="no frame of noise|seconds of noise"):
+        Enhancer("mono", model="wiener", noise=noise)
 
 
 def test_a_segment_shorter_than_a_window_is_a_sentence():

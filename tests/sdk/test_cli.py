@@ -181,6 +181,8 @@ def test_a_model_file_that_is_none_is_refused(enhance, tmp_path, content):
 
 def test_an_unknown_model_is_refused(enhance):
     assert bad(enhance("--array", "bte-2x2", model="no-such"), "unknown model")
+    for name in ("mine.onnx", "run/best.pt"):
+        assert bad(enhance("--array", "bte-2x2", model=name), f"{name} is no model of the chain", "OnnxEnhancer")
 
 
 def test_a_wav_that_is_not_one_is_refused(enhance, tmp_path):

@@ -1,5 +1,6 @@
 """Sound files in, sound files out: same length, no delay, any rate, little memory, nothing half-written."""
 
+import errno
 import sys
 import tracemalloc
 import warnings
@@ -11,6 +12,7 @@ sf = pytest.importorskip("soundfile")
 pytest.importorskip("soxr")
 
 from edgeenhance import EdgeEnhanceError, enhance  # noqa: E402
+from edgeenhance._files import atomic_path  # noqa: E402
 from edgeenhance.files import Reader, RecordingWarning, enhance_file, resampled  # noqa: E402
 
 RATE = 16000
@@ -213,6 +215,15 @@ def test_an_output_folder_that_does_not_exist_is_a_sentence(recording, tmp_path)
     path, _ = recording()
     with pytest.raises(EdgeEnhanceError, match="cannot write"):
         enhance_file(path, tmp_path / "nowhere" / "out.wav", **BEAM)
+
+
+def test_a_full_disk_is_a_sentence_whatever_is_written(tmp_path):
+    with pytest.raises(EdgeEnhanceError, match="cannot write .*a.json: No space left on device"):
+        with atomic_path(tmp_path / "a.json"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "a.json"):  # of something else
+        (tmp_path / "nowhere").read_bytes()
 
 
 @pytest.mark.parametrize("package", ["soundfile", "soxr"])

@@ -526,6 +526,14 @@ def test_the_command_runs_prints_lines_and_sums_up(card, capsys, monkeypatch):
     assert out.count("enhancing: in") >= 2 and "0 xruns, 0 faults, 0 reconnects" in out
 
 
+def test_a_classical_model_runs_live_with_the_beginning_as_its_noise(card, capsys):
+    words = ["live", "--in", "x", "--model", "wiener", "--noise"]
+    assert cli.main([*words, "0.1", "--seconds", "0.2"]) == 0
+    assert "model='wiener'" in capsys.readouterr().out
+    assert cli.main([*words, "noise.wav", "--seconds", "0.2"]) == 2
+    assert "first-seconds or a number of seconds" in capsys.readouterr().err
+
+
 def test_ctrl_c_ends_it_cleanly(card, capsys, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt

@@ -271,6 +271,22 @@ def test_each_block_comes_out_before_the_next_goes_in(rng):
     assert process.returncode == 0
 
 
+def test_a_recording_of_noise_alone_is_heard_before_the_stream(rng, tmp_path):
+    """The same by pipe, by file and in Python; its channels are picked as the recording's are."""
+    sf = pytest.importorskip("soundfile")
+    x, alone = noise(rng), noise(rng, 0.3)
+    sf.write(tmp_path / "noise.wav", alone[:, ::-1], RATE, subtype="FLOAT")
+    sf.write(tmp_path / "in.wav", x[:, ::-1], RATE, subtype="FLOAT")
+    words = ["--array", "bte-2x2", "--model", "wiener", "--channels", "4,3,2,1", "--noise", "noise.wav"]
+    expected = enhance(x, RATE, "bte-2x2", model="wiener", noise=alone)
+    done = subprocess.run([*COMMAND, *words], input=x[:, ::-1].tobytes(), capture_output=True, cwd=tmp_path, check=True)
+    np.testing.assert_array_equal(floats(done.stdout), expected)
+    command = [*COMMAND[:-3], "in.wav", "-o", "out.wav", *words]
+    subprocess.run(command, capture_output=True, cwd=tmp_path, check=True)
+    np.testing.assert_allclose(sf.read(tmp_path / "out.wav")[0], expected, atol=1e-6)
+    assert np.abs(expected - enhance(x, RATE, "bte-2x2", model="wiener")).max() > 1e-3
+
+
 def test_a_reader_that_goes_away_ends_the_command_quietly(rng):
     x = noise(rng).tobytes()
     options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "bufsize": 0}
@@ -295,6 +311,8 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(rng):
         (["-", "-o", "-", "--channels-in", "4"], "array mono has 1 microphones"),
         (["-", "-o", "-", "--rate", "123"], "4000 to 768000"),
         (["-", "-o", "-", "--channels", "2"], "channels 1 to 1"),
+        (["-", "-o", "-", "--noise", "first-seconds"], "other models find it themselves"),
+        (["-", "-o", "-", "--noise", "street.wav"], "cannot read street.wav: there is no such file"),
     ],
 )
 def test_a_command_that_makes_no_sense_is_explained(words, sentence, tmp_path):

@@ -142,6 +142,10 @@ def test_with_a_cache_another_evaluation_computes_nothing_again(tmp_path, monkey
     assert first["error"] is None and again["rows"]["mvdr"] == first["rows"]["mvdr"]
     assert again["rows"]["mvdr+assist-s"] == first["rows"]["mvdr+assist-s"] != other["rows"]["mvdr+assist-s"]
     assert computed == [*plan.systems, "noisy", *plan.systems]
+    found = [result["cached"] for result in (first, again, other)]
+    assert found == [dict.fromkeys(("mvdr+assist-s", "mvdr"), was) for was in (False, True, False)]
+    content = module.summarize(plan, [first, again, other])
+    assert "cache: 2 of 6 results were there" in summary_text(content)
 
 
 def test_a_stopped_evaluation_goes_on_without_computing_again(done, tmp_path):
@@ -293,6 +297,18 @@ def test_the_presets_ask_for_what_they_say(tmp_path):
 
 
 # ---- recordings ----
+
+
+def test_recordings_that_cannot_be_measured_are_named_and_the_others_are(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    sf.write(tmp_path / "in/good.wav", speech(1.0, 1, espeak=False), 16000)
+    sf.write(tmp_path / "in/none.wav", np.zeros(0), 16000)
+    (tmp_path / "in/text.wav").write_text("no sound")
+    words = ["evaluate", "--input", str(tmp_path / "in"), "--systems", "noisy", "--metrics", "srmr", "--no-report"]
+    assert main([*words, "-o", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().out
+    assert "3 cases, 2 failed" in said and "none.wav has zero length" in said
+    assert "failed: text: EdgeEnhanceError: cannot read" in said
 
 
 def test_recordings_are_measured_with_and_without_a_reference(tmp_path, capsys, rng):

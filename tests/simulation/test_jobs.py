@@ -2,7 +2,11 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +14,8 @@ pytest.importorskip("tqdm")
 
 from edgeenhance import EdgeEnhanceError
 from edgeenhance.simulation.jobs import collect, results
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def square(index):
@@ -76,6 +82,22 @@ def test_on_a_cluster_a_worker_that_dies_is_replaced(tmp_path):
 def test_without_a_cluster_a_worker_that_dies_is_a_sentence(tmp_path):
     with pytest.raises(EdgeEnhanceError, match="run the command again"):
         list(results(partial(die_once, str(tmp_path)), list(range(8)), 2, "test"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
+def test_workers_end_with_a_parent_that_is_killed(tmp_path):
+    """They hold the parent's standard output: it ends when they have ended."""
+    code = (
+        "from functools import partial; from edgeenhance.simulation.jobs import results; import time\n"
+        "from tests.simulation.test_jobs import leave_a_mark\n"
+        "for _ in results(partial(leave_a_mark, {folder!r}), [1, 2], 2, 'test'): time.sleep(60)"
+    )
+    words = [sys.executable, "-c", code.format(folder=str(tmp_path))]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT) as parent:
+        while not os.listdir(tmp_path):
+            time.sleep(0.05)
+        parent.kill()
+        assert parent.communicate(timeout=30) == (b"", None)
 
 
 def test_workers_are_counted_from_one():

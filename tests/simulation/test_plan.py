@@ -109,6 +109,8 @@ def test_folders_are_paired_by_name(tmp_path):
         Plan.of_files(tmp_path / "noisy", tmp_path / "clean", systems=("noisy",))
     (tmp_path / "clean" / "b.wav").touch()
     plan = Plan.of_files(tmp_path / "noisy", tmp_path / "clean", systems=("noisy",))
+    with pytest.raises(ValueError, match="there is no .*lost.wav and no .*nowhere; name a recording"):
+        Plan.of_files(tmp_path / "lost.wav", tmp_path / "nowhere", systems=("noisy",))
     assert [case.name for case in plan.cases] == ["a", "b"]
 
 

@@ -61,11 +61,14 @@ def test_unfit_sounds_are_refused(tmp_path, x, reason):
 def test_corrupt_files_are_refused(tmp_path):
     (tmp_path / "text.wav").write_text("no sound")
     (tmp_path / "empty.wav").write_bytes(b"")
+    (tmp_path / "lost.wav").symlink_to(tmp_path / "nowhere.wav")
     write(tmp_path / "cut.flac", X)
     whole = (tmp_path / "cut.flac").read_bytes()
     (tmp_path / "cut.flac").write_bytes(whole[: len(whole) // 2])
-    for name in ("text.wav", "empty.wav", "cut.flac", "missing.wav"):
-        assert examine(tmp_path / name, Conditions())["reason"].startswith("corrupt"), name
+    reasons = {path.name: examine(path, Conditions())["reason"] for path in tmp_path.iterdir()}
+    assert reasons.pop("empty.wav") == "zero length"
+    assert reasons.pop("lost.wav") == "not readable: No such file or directory"
+    assert len(reasons) == 2 and all(reason.startswith("corrupt: ") for reason in reasons.values())
 
 
 def test_lower_rates_and_missing_channels_are_refused(tmp_path):
@@ -143,7 +146,10 @@ def test_what_is_left_must_be_long_enough():
         ({"highpass": 8000}, "half the sample rate"),
         ({"highpass": 4000, "lowpass": 300}, "nothing passes"),
         ({"loudness_lufs": -23, "peak_dbfs": -1}, "not both"),
-        ({"peak_dbfs": 3}, "0 or below"),
+        ({"peak_dbfs": 3}, "-90 to 0"),
+        ({"loudness_lufs": np.nan}, "-90 to 0"),
+        ({"min_seconds": -1}, "min_seconds 0 or more"),
+        ({"clipped": 2}, "share of samples"),
     ],
 )
 def test_contradictions_are_sentences(settings, sentence):

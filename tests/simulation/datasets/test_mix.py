@@ -93,6 +93,15 @@ def test_the_same_bits_for_any_number_of_workers_and_after_a_stop(data, tmp_path
     assert sounds(tmp_path / "one") == sounds(tmp_path / "two") == sounds(tmp_path / "parts")
 
 
+def test_what_is_missing_of_a_pair_is_made_again(data, tmp_path):
+    mix(data, tmp_path / "out", SHORT, 3)
+    before = sounds(tmp_path / "out")
+    (tmp_path / "out/clean/000001.flac").unlink()
+    _, _, new = mix(data, tmp_path / "out", SHORT, 3)
+    (tmp_path / "out/mixed.jsonl").unlink(), before.pop("mixed.jsonl")
+    assert new == 1 and sounds(tmp_path / "out") == before
+
+
 def test_another_seed_gives_other_pairs(data):
     a, b = (pair(Clips.below(data), Mix(2.0, seed=seed), 0)[0] for seed in (1, 2))
     assert not np.array_equal(a, b)
@@ -144,7 +153,15 @@ def test_missing_folders_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"seconds": 0}, {"silence": -1}, {"snr_db": ()}, {"snr_db": (300.0,)}, {"level_dbfs": (-10.0, -20.0)}]
+    "settings",
+    [
+        {"seconds": 0},
+        {"silence": -1},
+        {"snr_db": ()},
+        {"snr_db": (300.0,)},
+        {"snr_db": (0.0, np.nan)},
+        {"level_dbfs": (-10.0, -20.0)},
+    ],
 )
 def test_settings_that_cannot_be(settings):
     with pytest.raises(ValueError):
@@ -173,6 +190,12 @@ def test_the_command(data, tmp_path, capsys):
     assert main(words) == 0 and "now" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("hours", ["0", "-1", "nan", "inf"])
+def test_an_amount_that_is_none_is_a_sentence(data, tmp_path, capsys, hours):
+    assert main(["data", "mix", str(data), "-o", str(tmp_path / "out"), f"--hours={hours}"]) == 2
+    assert "--hours takes a number above 0" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="limits file sizes as POSIX does")
 def test_a_full_disk_is_a_sentence_and_nothing_is_half_written(data, tmp_path):
     """As far as a process can tell, a file that may not grow is a full disk."""
@@ -198,5 +221,5 @@ def test_a_full_disk_is_a_sentence_and_nothing_is_half_written(data, tmp_path):
     ]
     done = subprocess.run([sys.executable, tmp_path / "limited.py", *words], capture_output=True, text=True)
     assert done.returncode == 2
-    assert "cannot write" in done.stderr and "make room and run the command again" in done.stderr
+    assert "cannot write" in done.stderr and "make room; what is finished stays" in done.stderr
     assert not [path for path in (tmp_path / "out").rglob("*.flac")]

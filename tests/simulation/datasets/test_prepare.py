@@ -166,14 +166,14 @@ def test_what_is_refused_is_named_and_the_rest_goes_on(talkers):
     assert copy == "same sound as another"
     assert reasons == {
         "empty.wav": "zero length", "silent.wav": "silent", "clipped.wav": "clipped", "corrupt.wav": "corrupt",
-        "lost.wav": "corrupt",
+        "lost.wav": "not readable",
         "telephone.wav": "sample rate 8000 Hz, less than 16000 Hz", "short.wav": "short",
     }  # fmt: skip
     assert "own mixes sample rates (23 at 16000 Hz, 1 at 44100 Hz); all are at 16000 Hz now" in report.notes
     written = json.loads((talkers / "report.json").read_text())
     assert {entry["path"] for entry in written["refused"]} == set(report.refused)
     assert written["sources"]["own"]["kept"] == len(report.kept) == 24
-    assert "2 corrupt" in str(report) and "empty.wav: zero length" in str(report)
+    assert "1 corrupt" in str(report) and "empty.wav: zero length" in str(report)
 
 
 def test_a_talker_in_two_splits_of_a_corpus_is_named_and_left_to_the_test(tmp_path):
@@ -188,8 +188,11 @@ def test_a_talker_in_two_splits_of_a_corpus_is_named_and_left_to_the_test(tmp_pa
 def test_folders_that_are_missing_or_hold_nothing(tmp_path):
     with pytest.raises(EdgeEnhanceError, match="there is no folder .*raw; put each corpus"):
         prepare(tmp_path, Conditions())
-    (tmp_path / "raw/empty").mkdir(parents=True)
-    with pytest.raises(EdgeEnhanceError, match="no recordings in .*empty holds no recordings in the layout folders"):
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(EdgeEnhanceError, match="no recordings in .*raw$"):
+        prepare(tmp_path, Conditions())
+    (tmp_path / "raw/empty").mkdir()
+    with pytest.raises(EdgeEnhanceError, match="no recordings in .*raw; empty holds no recordings in the layout"):
         prepare(tmp_path, Conditions())
     write(tmp_path / "raw/silence/noise/a.wav", np.zeros(RATE))
     with pytest.raises(EdgeEnhanceError, match="(?s)nothing is left.*silent"):
