@@ -8,11 +8,16 @@ from torch import nn
 from .attention import _Attention
 from .base import TextbookModel
 
-SECONDS = 2.048  # whole hops, patches and chunks
+HOPS = 128  # of a recording; whole patches and chunks of all networks
 
 
 def macs_per_second(network: TextbookModel) -> float:
-    """Multiplications of weights (and of attention) per second of sound, over a recording of two seconds."""
+    """Multiplications of weights (and of attention) per second of sound, whatever a recording's ends add."""
+    n = HOPS * network.profile.hop
+    return (_of_recording(network, 2 * n) - _of_recording(network, n)) * network.profile.sample_rate / n
+
+
+def _of_recording(network: TextbookModel, n: int) -> float:
     total = 0.0
 
     def count(module: nn.Module, inputs: tuple, output: object) -> None:
@@ -21,11 +26,11 @@ def macs_per_second(network: TextbookModel) -> float:
 
     hooks = [module.register_forward_hook(count) for module in network.modules()]
     try:
-        network.enhance(torch.zeros(int(SECONDS * network.profile.sample_rate)).numpy())
+        network.enhance(torch.zeros(n).numpy())
     finally:
         for hook in hooks:
             hook.remove()
-    return total / SECONDS
+    return total
 
 
 def _macs(module: nn.Module, inputs: tuple, output: object) -> float:

@@ -71,17 +71,17 @@ def test_the_docstring_says_how_many_parameters_there_are(name):
 def test_a_dense_networks_multiplications_are_its_weights_once_a_hop():
     network = small("dnn_1")
     weights = sum(value.numel() for value in network.parameters() if value.ndim == 2)
-    assert macs_per_second(network) == pytest.approx(weights * COMM.sample_rate / COMM.hop, rel=0.02)
+    assert macs_per_second(network) == weights * COMM.sample_rate / COMM.hop
 
 
 def test_convolutions_and_recurrences_count_too():
     network = small("conv_tasnet")
     frames = COMM.sample_rate / network.stride
     weights = sum(value.numel() for value in network.parameters() if value.ndim == 3)
-    assert macs_per_second(network) == pytest.approx(weights * frames, rel=0.02)
+    assert macs_per_second(network) == weights * frames
     lstm = small("lstm_mask")
     weights = sum(value.numel() for value in lstm.parameters() if value.ndim == 2)
-    assert macs_per_second(lstm) == pytest.approx(weights * COMM.sample_rate / COMM.hop, rel=0.02)
+    assert macs_per_second(lstm) == weights * COMM.sample_rate / COMM.hop
 
 
 def test_the_causal_families():
