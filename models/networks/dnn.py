@@ -23,6 +23,9 @@ from .base import LOUDER, MaskModel
 from .layers import Memory, with_past
 
 
+LEAST_VARIANCE = 0.01  # of a sigmoid: units that hardly move are not blown up, which int8 weights could not hold
+
+
 class _Context(MaskModel):
     """Frames in windows. past, future : frames before and after the one that the gains are for"""
 
@@ -84,7 +87,7 @@ class Dnn1(_Context):
         sizes = [self.inputs] + [width] * self.layers
         self.beta = beta
         self.dense = nn.ModuleList(nn.Linear(inputs, outputs) for inputs, outputs in zip(sizes, sizes[1:]))
-        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for _ in range(self.layers))
+        self.norms = nn.ModuleList(nn.BatchNorm1d(width, eps=LEAST_VARIANCE) for _ in range(self.layers))
         self.drop = nn.Dropout(dropout)
         self.decode = nn.Linear(width, self.bands)
         with torch.no_grad():
