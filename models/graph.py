@@ -18,9 +18,15 @@ HEADROOM = 1.25  # calibrated limits over what calibration met
 
 
 class Graph(Protocol):
-    """The ops. Tensors are handles, one row each; weight : (outputs, inputs) · bias : (outputs,)."""
+    """The ops. Tensors are handles, one row each; weight : (outputs, inputs) · bias : (outputs,)
 
-    def dense(self, name: str, x: Any, weight: np.ndarray, bias: np.ndarray, limit: float | None = None) -> Any: ...
+    mean : (inputs,) of x where it is known and far from 0; what rounded weights make of it is taken off the bias
+    """
+
+    def dense(
+        self, name: str, x: Any, weight: np.ndarray, bias: np.ndarray, limit: float | None = None,
+        mean: np.ndarray | float = 0.0,
+    ) -> Any: ...  # fmt: skip
 
     def concat(self, name: str, parts: list[Any]) -> Any: ...
 
@@ -52,7 +58,7 @@ class Trace:
         self.reach[name] = max(self.reach.get(name, 0.0), float(np.abs(value).max()))
         return value
 
-    def dense(self, name, x, weight, bias, limit=None):
+    def dense(self, name, x, weight, bias, limit=None, mean=0.0):
         return self._note(name, x @ weight.T + bias)
 
     def concat(self, name, parts):

@@ -96,14 +96,19 @@ class Writer:
 
     # ---- ops ----
 
-    def dense(self, name: str, x: Tensor, weight: np.ndarray, bias: np.ndarray, limit: float | None = None) -> Tensor:
+    def dense(
+        self, name: str, x: Tensor, weight: np.ndarray, bias: np.ndarray, limit: float | None = None,
+        mean: np.ndarray | float = 0.0,
+    ) -> Tensor:  # fmt: skip
         if self.narrow:
-            return self._narrow_dense(name, x, weight, bias, limit)
+            return self._narrow_dense(name, x, weight, bias, limit, mean)
         out = self._row(name, len(weight), self._limit(name, limit))
         constants = self._float_dense if not self.quantized else self._quantized_dense
-        return self._op("FULLY_CONNECTED", [x, *constants(name, x, weight, bias)], out)
+        return self._op("FULLY_CONNECTED", [x, *constants(name, x, weight, bias, mean)], out)
 
-    def _narrow_dense(self, name: str, x: Tensor, weight: np.ndarray, bias: np.ndarray, limit: float | None) -> Tensor:
+    def _narrow_dense(
+        self, name: str, x: Tensor, weight: np.ndarray, bias: np.ndarray, limit: float | None, mean: np.ndarray | float
+    ) -> Tensor:
         """int16 -> QUANTIZE -> int8 -> FULLY_CONNECTED -> int8 -> CAST -> int16 of the same integers and scale."""
         if x.index not in self._narrowed:
             self._narrowed[x.index] = self._op(
@@ -112,7 +117,7 @@ class Writer:
         x8 = self._narrowed[x.index]
         reach = 2.0 ** math.ceil(math.log2(self._limit(name, None)))
         product = self._int8_row(f"{name}/int8", len(weight), reach if limit is None else min(limit, reach))
-        self._op("FULLY_CONNECTED", [x8, *self._quantized_dense(name, x8, weight, bias)], product)
+        self._op("FULLY_CONNECTED", [x8, *self._quantized_dense(name, x8, weight, bias, mean)], product)
         index = self._tensor(name, [1, product.size], np.int16, np.array([product.scale]))
         return self._op("CAST", [product], Tensor(index, product.size, product.limit, product.scale))
 
@@ -160,12 +165,12 @@ class Writer:
             return Tensor(self._tensor(name, [1, size], np.float32), size, None)
         return Tensor(self._tensor(name, [1, size], np.int16, np.array([limit / Q15])), size, limit, limit / Q15)
 
-    def _float_dense(self, name: str, x: Tensor, weight: np.ndarray, bias: np.ndarray) -> list[Tensor]:
+    def _float_dense(self, name: str, x: Tensor, weight: np.ndarray, bias: np.ndarray, mean: Any) -> list[Tensor]:
         values = (weight.astype(np.float32), bias.astype(np.float32))
         return [self._constant(f"{name}/{part}", value) for part, value in zip(("weight", "bias"), values, strict=True)]
 
-    def _quantized_dense(self, name: str, x: Tensor, weight: np.ndarray, bias: np.ndarray) -> list[Tensor]:
-        integers, offsets, scales = quantize_dense(name, weight, bias, x.scale)
+    def _quantized_dense(self, name: str, x: Tensor, weight: np.ndarray, bias: np.ndarray, mean: Any) -> list[Tensor]:
+        integers, offsets, scales = quantize_dense(name, weight, bias, x.scale, mean)
         return [
             self._constant(f"{name}/weight", integers, scales),
             self._constant(f"{name}/bias", offsets, scales * x.scale),
@@ -222,21 +227,26 @@ class Writer:
 
 
 def quantize_dense(
-    name: str, weight: np.ndarray, bias: np.ndarray, input_scale: float
+    name: str, weight: np.ndarray, bias: np.ndarray, input_scale: float, mean: np.ndarray | float = 0.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(weight int8 (outputs, inputs), bias int32 (outputs,), scales (outputs,)): symmetric, one scale per row.
 
     A row's scale is large enough for its weights in +-127 and for its bias in what the accumulator has left.
+    mean : (inputs,) of the input; what rounding makes of it is taken off the bias (Nagel et al. 2019, "Data-free
+    quantization through weight equalization and bias correction", section 4.2)
     ValueError where the accumulator could overflow whatever the scale.
     """
     products = (Q15 - 1) * 127 * weight.shape[1]
-    room = (_ACCUMULATOR - products) * (1 - 1e-6)  # scales are rounded to float32
+    means = np.broadcast_to(mean, weight.shape[1])
+    taken = 0.5 * np.abs(means).sum() / input_scale  # at most, by the correction
+    room = (_ACCUMULATOR - products - taken) * (1 - 1e-6)  # scales are rounded to float32
     if room <= 0:
         raise ValueError(f"{name}: {weight.shape[1]} inputs overflow an int32 accumulator; 516 are the most")
     scales = np.maximum(np.abs(weight).max(1) / 127, np.abs(bias) / (input_scale * room))
     scales = np.maximum(scales, 1e-9).astype(np.float32).astype(np.float64)
     integers = np.clip(np.rint(weight / scales[:, None]), -127, 127).astype(np.int8)
-    offsets = np.rint(bias / (input_scale * scales))
+    shift = (weight - integers * scales[:, None]) @ means
+    offsets = np.rint((bias + shift) / (input_scale * scales))
     check_accumulator(name, weight.shape[1], offsets)
     return integers, offsets.astype(np.int32), scales
 

@@ -22,7 +22,6 @@ from ..network import SATURATED
 from .base import LOUDER, MaskModel
 from .layers import Memory, with_past
 
-
 LEAST_VARIANCE = 0.01  # of a sigmoid: units that hardly move are not blown up, which int8 weights could not hold
 
 
@@ -68,10 +67,10 @@ class Dnn0(_Context):
 
 
 class Dnn1(_Context):
-    """dnn_1: 956,480 parameters. Input: 4 frames of the device's 64 bands (the last one is now), output: 64 gains.
+    """dnn_1: 545,344 parameters. Input: 3 frames of the device's 64 bands (the last one is now), output: 64 gains.
 
     Causal, latency that of its profile (comm: 32 ms); with the device's bands and no future frames it runs on the
-    device, as a 16x8 file. There a row has at most 516 inputs: hence four frames.
+    device, as a 16x8 file. There a row has at most 516 inputs, fewer where its bias is large: hence three frames.
     beta : added before every sigmoid
     """
 
@@ -79,7 +78,7 @@ class Dnn1(_Context):
     signals = 1  # of the device's four
 
     def __init__(
-        self, profile: str | Profile = "comm", front: str = "device", bands: int = 64, past: int = 3, future: int = 0,
+        self, profile: str | Profile = "comm", front: str = "device", bands: int = 64, past: int = 2, future: int = 0,
         beta: float = 1.0, dropout: float = 0.1,
     ) -> None:  # fmt: skip
         super().__init__(profile, front, bands, past, future)
@@ -108,11 +107,12 @@ class Dnn1(_Context):
 
     def emit(self, graph: Any, features: Any, states: list[Any]) -> tuple[Any, list[Any]]:
         """Write one hop into the graph; returns its (gains, next states) tensors."""
-        x = graph.concat("window", [*states, features])
+        x, mean = graph.concat("window", [*states, features]), 0.0
         layers = self._folded()
         for layer, (weight, bias) in enumerate(layers[:-1]):
-            x = graph.sigmoid(graph.dense(f"dense{layer}", x, weight, bias, limit=2 * SATURATED))
-        gains = graph.sigmoid(graph.dense("decode", x, *layers[-1], limit=SATURATED))
+            x = graph.sigmoid(graph.dense(f"dense{layer}", x, weight, bias, limit=2 * SATURATED, mean=mean))
+            mean = self.norms[layer].running_mean.cpu().numpy()
+        gains = graph.sigmoid(graph.dense("decode", x, *layers[-1], limit=SATURATED, mean=mean))
         return gains, [graph.concat(f"past{age}", [frame]) for age, frame in enumerate([*states[1:], features])]
 
     def _folded(self) -> list[tuple[np.ndarray, np.ndarray]]:

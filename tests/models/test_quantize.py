@@ -149,6 +149,15 @@ def test_a_large_bias_widens_its_row_instead_of_overflowing(rng):
     assert scales[0] > scales[1]
 
 
+def test_a_bias_takes_off_what_rounded_weights_make_of_the_inputs_mean(rng):
+    weight, mean = rng.standard_normal((3, 400)), rng.uniform(0.5, 1.0, 400)
+    integers, offsets, scales = quantize_dense("row", weight, np.ones(3), 1 / 32768, mean)
+    check_accumulator("row", 400, offsets)
+    rounded, bias = integers * scales[:, None], offsets * scales / 32768
+    np.testing.assert_allclose(rounded @ mean + bias, weight @ mean + 1, atol=1e-4)
+    assert np.abs(rounded @ mean + 1 - (weight @ mean + 1)).min() > 1e-3  # without it
+
+
 def test_weights_have_one_symmetric_scale_per_row(rng):
     weight = rng.standard_normal((5, 7)) * 10.0 ** np.arange(-2, 3)[:, None]
     integers, _, scales = quantize_dense("rows", weight, np.zeros(5), 1 / 32768)
