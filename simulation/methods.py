@@ -197,7 +197,7 @@ def _chain(beam: str, model: str) -> Runner:
 
 
 def _weights(model: Path) -> Any:
-    """The network that a model file was made from, on one microphone; None where torch is missing."""
+    """The network that a model file was made from, on one microphone; None where torch or its weights are missing."""
     try:
         from ..models.networks import load
         from ..models.networks.gru import one_microphone
@@ -206,6 +206,8 @@ def _weights(model: Path) -> Any:
         return None
     if (checkpoint := model.with_suffix("") / "best.pt").is_file():
         return load(checkpoint)
+    if not model.with_name("weights.npz").is_file():  # not part of the wheel
+        return None
     return one_microphone(trained_network(model), read_model(model)[1]["profile"])
 
 
@@ -422,6 +424,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         with atomic_path(picture_path(args.output)) as temporary:
             figure.savefig(temporary, dpi=110)
         return 0
+    except ModuleNotFoundError as error:
+        print(f"methods: there is no {error.name}; pip install 'edgeenhance[eval,litert,onnx,train]'", file=sys.stderr)
+        return 2
     except (ValueError, EdgeEnhanceError, OSError) as error:
         print(f"methods: {error}", file=sys.stderr)
         return 2
