@@ -417,6 +417,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     words = (Path(word).name for word in (sys.argv[1:] if argv is None else argv))
     try:
+        if not args.output.absolute().parent.is_dir():
+            raise EdgeEnhanceError(
+                f"cannot write {args.output}: there is no folder {args.output.parent}; make it first"
+            )
         with TemporaryDirectory() as folder:
             text, figure = page(args, " ".join(["python -m edgeenhance.simulation.methods", *words]), Path(folder))
         with atomic_path(args.output) as temporary:

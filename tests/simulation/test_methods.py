@@ -123,3 +123,8 @@ def test_a_page_that_cannot_be_made_is_one_sentence(tmp_path, capsys):
     assert m.main(["--networks", str(tmp_path / "none"), "-o", str(tmp_path / "page.md")]) == 2
     assert capsys.readouterr().err.startswith("methods: ")
     assert not (tmp_path / "page.md").exists()
+
+
+def test_a_page_without_a_folder_ends_before_the_work(tmp_path, capsys):
+    assert m.main(["-o", str(tmp_path / "none" / "page.md")]) == 2
+    assert "make it first" in capsys.readouterr().err
