@@ -603,15 +603,22 @@ def _value(scene: Mapping[str, Any], system: str, metric: str) -> float | None:
     return scene["rows"].get(system, {}).get(metric)
 
 
-def _interval(
+def interval(
     scenes: Iterable[Mapping[str, Any]], system: str, metric: str, baseline: str | None = None
-) -> dict[str, Any]:
+) -> metrics.Interval:
+    """Of a system's values, or of their paired differences to the baseline's, where both are known."""
     values = []
     for scene in scenes:
         own, other = _value(scene, system, metric), 0.0 if baseline is None else _value(scene, baseline, metric)
         if own is not None and other is not None:
             values.append(own - other)
-    found = metrics.paired_interval(values)
+    return metrics.paired_interval(values)
+
+
+def _interval(
+    scenes: Iterable[Mapping[str, Any]], system: str, metric: str, baseline: str | None = None
+) -> dict[str, Any]:
+    found = interval(scenes, system, metric, baseline)
     numbers = {key: nan_to_none(getattr(found, key)) for key in ("mean", "low", "high")}
     return {"system": system, "metric": metric, **numbers, "count": found.count}
 

@@ -3,7 +3,7 @@
     python -m edgeenhance.simulation.methods [--networks RUNS] [--speech DIR --noise DIR] [--peers DIR] -o methods.md
 
 Rows are the microphone itself, the classical suppressors, the textbook networks found as RUNS/NAME/best.pt (and as
-RUNS/NAME.tflite, where `edgeenhance quantize` wrote one), the peers whose files are given, and this SDK. All are
+RUNS/NAME.tflite, where `edgeenhance quantize` wrote one, 16x8), the peers whose files are given, and this SDK. All are
 evaluated on a suite's scenes (`evaluate`: a stopped run goes on) and timed one after the other, round by round, on one
 thread. methods.png, quality over cost, is written beside the page.
 """
@@ -25,16 +25,16 @@ import numpy as np
 from .._files import atomic_path
 from .._text import markdown
 from ..arrays import MicArray, new_figure
-from ..bench import durations
 from ..classical import METHODS, Suppressor
 from ..enhancer import Enhancer
 from ..errors import EdgeEnhanceError
 from ..masknet import find_model, read_model, zoo_names
 from ..onnxnet import OnnxEnhancer
 from ..profiles import PROFILES
-from .evaluate import Settings, evaluate
+from .bench import medians
+from .evaluate import Settings, evaluate, interval
 from .gate import described
-from .metrics import Interval, paired_interval
+from .metrics import Interval
 from .peers import NETWORKS
 from .plan import Plan
 from .suite import add_suite_arguments, load_suite
@@ -116,19 +116,13 @@ def _title(metric: str) -> str:
     return f"{title} / {unit}" if unit else title
 
 
-def _values(scenes: Scenes, method: Method, metric: str) -> list[float]:
-    values = (scene["rows"][method.system][metric] for scene in scenes)
-    return [np.nan if value is None else value for value in values]
-
-
 def _mean(scenes: Scenes, method: Method, metric: str) -> str:
-    return f"{np.nanmean(_values(scenes, method, metric)):.{described(metric)[2]}f}"
+    return f"{interval(scenes, method.system, metric).mean:.{described(metric)[2]}f}"
 
 
 def gain(scenes: Scenes, method: Method, metric: str) -> Interval:
     """Paired difference to the microphone."""
-    pairs = zip(_values(scenes, method, metric), _values(scenes, MICROPHONE, metric), strict=True)
-    return paired_interval(own - noisy for own, noisy in pairs)
+    return interval(scenes, method.system, metric, MICROPHONE.system)
 
 
 # ---- cost ----
@@ -215,8 +209,8 @@ def microseconds(runners: Sequence[Runner], rounds: int = ROUNDS) -> list[float]
     """Median µs per 10 ms of sound, all of them in turn, round after round."""
     calls = [_second(runner) for runner in runners]
     with _one_thread():
-        seconds = durations([call for call, _ in calls] * (rounds + 1)).reshape(rounds + 1, -1)[1:]
-    return [1e4 * s / of_sound for s, (_, of_sound) in zip(np.median(seconds, axis=0), calls, strict=True)]
+        us = medians({str(number): call for number, (call, _) in enumerate(calls)}, rounds)
+    return [value / of_sound for value, (_, of_sound) in zip(us.values(), calls, strict=True)]
 
 
 def _second(runner: Runner) -> tuple[Callable[[], object], float]:

@@ -73,14 +73,17 @@ class PsdWiener:
     hop_seconds: float = 0.016
     smoothing: float = 0.7
     floor: float = 0.056  # -25 dB
-    _smooth: np.ndarray | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self._keep = self.smoothing ** (self.hop_seconds / 0.016)
+        self.reset()
 
     def reset(self) -> None:
-        self._smooth = None
+        self._smooth: np.ndarray | None = None
 
     def gains(self, power: np.ndarray, noise: np.ndarray) -> np.ndarray:
-        keep = self.smoothing ** (self.hop_seconds / 0.016) if self._smooth is not None else 0.0
-        self._smooth = power if self._smooth is None else keep * self._smooth + (1 - keep) * power
+        before = power if self._smooth is None else self._smooth
+        self._smooth = self._keep * before + (1 - self._keep) * power
         return np.maximum(1 - noise / np.maximum(self._smooth, 1e-30), self.floor)
 
 

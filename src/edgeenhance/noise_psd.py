@@ -13,7 +13,7 @@ An estimator is asked frame by frame: `update(power)` takes a noisy periodogram 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -127,16 +127,18 @@ class DecisionDirected:
 
     hop_seconds: float = 0.016
     smoothing: float = 0.98
-    _clean: np.ndarray = field(default_factory=lambda: np.zeros(1), repr=False)
+
+    def __post_init__(self) -> None:
+        self._keep = self.smoothing ** (self.hop_seconds / 0.008)
+        self.reset()
 
     def reset(self) -> None:
         self._clean = np.zeros(1)
 
     def prior(self, power: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """A-priori and a-posteriori SNR : (F,) each."""
-        keep = self.smoothing ** (self.hop_seconds / 0.008)
         posterior = np.minimum(power / noise, 1e4)
-        prior = keep * self._clean / noise + (1 - keep) * np.maximum(posterior - 1, 0)
+        prior = self._keep * self._clean / noise + (1 - self._keep) * np.maximum(posterior - 1, 0)
         return np.maximum(prior, LEAST_PRIOR), posterior
 
     def remember(self, gains: np.ndarray, power: np.ndarray) -> np.ndarray:
